@@ -1,0 +1,77 @@
+# make demo, make test, make lint, make run; `make help` lists them all. ARGS goes to the command behind a target.
+#
+# Everything happens in one virtual environment, from the hash-pinned files in requirements/. It is made when it is
+# first needed, and brought up to date when a stamp in it is older than the files it came from.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+UV ?= uv
+
+# What an activated environment or a habit of the shell would change about ours.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_USER
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUN_STAMP := $(VENV)/.bridge-run
+DEV_STAMP := $(VENV)/.bridge-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint format venv wheel lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@echo 'Arguments: make demo ARGS="--messages 300 --duration 12"; another Python: make PYTHON=python3.12 …'
+
+demo: $(RUN_STAMP) ## the whole product on this machine: no keys, no network
+	@$(BIN)/bridge demo $(ARGS)
+
+run: $(RUN_STAMP) ## the service, with ./bridge.toml
+	@$(BIN)/bridge serve $(ARGS)
+
+test: $(DEV_STAMP) ## the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_STAMP) ## style, types, and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(DEV_STAMP) ## put the code into its usual form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+venv: $(DEV_STAMP) ## the virtual environment, with everything a developer needs
+
+wheel: $(RUN_STAMP) ## dist/bridge-….whl
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+lock: ## pin the newest versions that fit (needs uv)
+	@$(call pin,build.txt,requirements/build.in)
+	@$(call pin,run.txt,pyproject.toml --all-extras -c requirements/build.txt)
+	@$(call pin,dev.txt,requirements/build.in pyproject.toml --all-extras requirements/dev.in -c requirements/build.txt -c requirements/run.txt)
+
+pin = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" --output-file requirements/$(1) $(2)
+
+clean: ## remove the virtual environment, caches and built files
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	find bridge tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the virtual environment ---
+
+$(RUN_STAMP): requirements/build.txt requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'bridge needs Python 3.11 or newer, and $(PYTHON) is not that: name one, as in "make PYTHON=python3.12 …".' >&2; exit 1; }
+	@echo 'Making the virtual environment in $(VENV) (once; it takes a minute) …'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
+	@echo 'Installing what tests and checks need …'
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@

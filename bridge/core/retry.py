@@ -1,0 +1,24 @@
+"""Delays as values: when to try again, and when to stop. Jitter is an argument between -1 and 1.
+
+Source of the schedules: CONTRACT sections 4 and 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["JITTER", "doubling", "scheduled"]
+
+JITTER = 0.1  # of a delay, to either side
+
+
+def scheduled(schedule: Sequence[float], attempts: int, *, jitter: float = 0.0) -> float | None:
+    """Seconds until the next try after `attempts` failed ones (at least 1); None when the schedule is used up."""
+    if attempts > len(schedule):
+        return None
+    return schedule[attempts - 1] * (1 + JITTER * jitter)
+
+
+def doubling(failures: int, *, first: float, longest: float) -> float:
+    """Seconds to wait after `failures` failed tries in a row (at least 1): first, 2·first, 4·first … longest."""
+    return min(longest, first * 2.0 ** min(failures - 1, 32))

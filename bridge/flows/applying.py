@@ -1,0 +1,213 @@
+"""What the elements of callbacks make of messages: the one way in which a callback changes anything.
+
+Used for batches as they arrive, for orphans when their message becomes known, and for replays. Each element stands
+alone; the same element again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from bridge.core.lifecycle import NEGATIVE, Happening, Transition, advance
+from bridge.core.model import DeliveryReport, Element, InboundMessage, Malformed, Mark, MessageId, Millis
+from bridge.core.redact import redact
+from bridge.flows.rules import Rules, opt_out_keyword
+from bridge.store import contacts, inbox, messages, review
+from bridge.store.inbox import Arrived
+from bridge.store.messages import MessageView
+from bridge.store.review import Kind, Member
+from bridge.store.tx import Tx
+
+__all__ = ["Applying", "adopt_orphans", "arrived_elements"]
+
+Lane = str
+
+
+def arrived_elements(rules: Rules, batch: inbox.Batch) -> list[tuple[Arrived, Element]]:
+    """The elements of a body, with their origin. Pure; raises nothing for what a peer may send."""
+    parsed = rules.providers[batch.provider].parse_callback(batch.body)
+    return [
+        (
+            _arrived(batch.provider, batch.id, position, batch.received_at, each.raw, each.element),
+            each.element,
+        )
+        for position, each in enumerate(parsed)
+    ]
+
+
+def _arrived(
+    provider: str, batch_id: int, position: int, at: Millis, raw: bytes, element: Element
+) -> Arrived:
+    report = element if isinstance(element, DeliveryReport) else None
+    return Arrived(provider, batch_id, position, at, raw, inbox.element_digest(provider, raw, report))
+
+
+async def adopt_orphans(tx: Tx, rules: Rules, provider: str, root: str, now: Millis) -> set[Lane]:
+    """Applies the elements that waited for this provider id. Gives the lanes that have reports to send."""
+    orphans = await inbox.take_orphans(tx, provider, root)
+    parse = rules.providers[provider].parse_callback
+    elements = []
+    for orphan in orphans:
+        await review.settle_subject(tx, orphan.digest, now)
+        elements += [(orphan, each.element) for each in parse(orphan.raw)]
+    return await Applying(tx, rules, provider, now).apply(elements) if elements else set()
+
+
+class Applying:
+    """One transaction's work on the elements of one provider."""
+
+    def __init__(self, tx: Tx, rules: Rules, provider: str, now: Millis) -> None:
+        self._tx = tx
+        self._rules = rules
+        self._provider = provider
+        self._mapping = rules.mappings[provider]
+        self._now = now
+        self._ids: dict[str, MessageId] = {}
+        self._messages: dict[MessageId, MessageView] = {}
+        self._lanes: set[Lane] = set()
+
+    async def apply(self, elements: Sequence[tuple[Arrived, Element]]) -> set[Lane]:
+        """Applies the elements in their order. Gives the lanes that have reports to send."""
+        await self._load([element for _, element in elements if isinstance(element, DeliveryReport)])
+        for arrived, element in elements:
+            await self.apply_one(arrived, element)
+        return self._lanes
+
+    async def apply_one(self, arrived: Arrived, element: Element) -> None:
+        match element:
+            case DeliveryReport():
+                await self._delivery_report(arrived, element)
+            case InboundMessage():
+                await self._inbound(arrived, element)
+            case Malformed():
+                await self._review(Kind.MALFORMED, element.reason, arrived)
+            case _:
+                assert_never(element)
+
+    async def _load(self, reports: Sequence[DeliveryReport]) -> None:
+        wanted = {each.provider_message_id for each in reports}
+        wanted |= {each.cascade_id for each in reports if each.cascade_id}
+        self._ids = await messages.find_by_provider_ids(self._tx, self._provider, sorted(wanted))
+        self._messages = await messages.load_messages(self._tx, sorted(set(self._ids.values())))
+
+    # --- delivery reports ---
+
+    async def _delivery_report(self, arrived: Arrived, report: DeliveryReport) -> None:
+        known = self._mapping.knows(report.event, report.status)
+        message = self._message_of(report)
+        if message is None:
+            await self._orphan(arrived, report, known)
+            return
+        before = await inbox.known_outcome(self._tx, message.id, arrived.digest)
+        if before is not None and (before != "unmapped" or not known):
+            return
+        if not known:
+            await self._unmapped(arrived, report)
+        await self._remember_id(message, report)
+        outcome = await self._outcome(message, report) if known else "unmapped"
+        await inbox.put_callback(self._tx, message.id, arrived, report, outcome)
+        if before is not None:
+            await review.settle_subject(self._tx, arrived.digest, self._now)
+
+    async def _orphan(self, arrived: Arrived, report: DeliveryReport, known: bool) -> None:
+        root = report.cascade_id or report.provider_message_id
+        new = await inbox.add_orphan(self._tx, root, arrived)
+        if new and not known:
+            await self._unmapped(arrived, report)
+
+    def _message_of(self, report: DeliveryReport) -> MessageView | None:
+        message_id = self._ids.get(report.provider_message_id) or self._ids.get(report.cascade_id or "")
+        return self._messages.get(message_id) if message_id else None
+
+    async def _remember_id(self, message: MessageView, report: DeliveryReport) -> None:
+        """A later step of a cascade has an id of its own, and elements may be waiting for that one."""
+        if report.provider_message_id in self._ids:
+            return
+        self._ids[report.provider_message_id] = message.id
+        await messages.add_provider_id(self._tx, message, report.provider_message_id, report.step)
+        for orphan in await inbox.take_orphans(self._tx, self._provider, report.provider_message_id):
+            for each in self._rules.providers[self._provider].parse_callback(orphan.raw):
+                await self.apply_one(orphan, each.element)
+
+    async def _outcome(self, message: MessageView, report: DeliveryReport) -> str:
+        message = self._messages[message.id]
+        if report.price is not None:
+            kept = await messages.set_price(
+                self._tx, message, report.provider_message_id, report.price, self._now
+            )
+            return "applied" if kept else "superseded"
+        happening = self._mapping.meaning(report.event, report.status)
+        if happening is None:
+            return "noted"
+        return await self._happened(message, happening, report)
+
+    async def _happened(self, message: MessageView, happening: Happening, report: DeliveryReport) -> str:
+        steps = self._rules.gateway(message.gateway).cascade_steps
+        transition = advance(
+            message.snapshot, happening, self._rules.vocabulary, step=report.step, steps=steps
+        )
+        if transition.after == message.snapshot:
+            return "superseded"
+        if happening in NEGATIVE and report.error_code is not None:
+            text = self._mapping.error_codes.get(report.error_code)
+            message = replace(message, error_code=report.error_code, error_text=text)
+        moved = (transition.after.state, transition.after.marks) != (
+            message.snapshot.state,
+            message.snapshot.marks,
+        )
+        await self._save(message, transition)
+        return "applied" if moved or transition.reports else "held"
+
+    async def _save(self, message: MessageView, transition: Transition) -> None:
+        settled_at = message.created_at + self._rules.settle_ms
+        self._messages[message.id] = await messages.save_transition(
+            self._tx, message, transition, self._now, settled_at
+        )
+        if transition.reports:
+            self._lanes.add(message.lane)
+
+    # --- messages from handsets ---
+
+    async def _inbound(self, arrived: Arrived, inbound: InboundMessage) -> None:
+        if not self._mapping.knows(inbound.event, inbound.status):
+            await self._unmapped(arrived, inbound)
+            return
+        address = self._tx.vault.hash(inbound.handset)
+        message_id = await messages.newest_to_address(self._tx, address, inbound.channel, arrived.received_at)
+        keyword = opt_out_keyword(inbound.text, self._rules.keywords)
+        if not await inbox.add_inbound(self._tx, arrived, inbound, keyword, message_id):
+            return
+        await review.settle_subject(self._tx, arrived.digest, self._now)
+        if keyword:
+            await self._opt_out(address, inbound.channel, keyword, message_id)
+
+    async def _opt_out(
+        self, address: bytes, channel: str, keyword: str, message_id: MessageId | None
+    ) -> None:
+        reason = f"the person wrote {keyword}"
+        await contacts.close_channel_of_address(self._tx, address, channel, reason, self._now)
+        if message_id is None:
+            return
+        if message_id not in self._messages:
+            self._messages |= await messages.load_messages(self._tx, [message_id])
+        message = self._messages[message_id]
+        transition = advance(message.snapshot, Mark.UNSUBSCRIBED, self._rules.vocabulary)
+        if transition.after != message.snapshot:
+            await self._save(message, transition)
+
+    async def _unmapped(self, arrived: Arrived, element: DeliveryReport | InboundMessage) -> None:
+        await self._review(Kind.UNMAPPED, redact(f"{element.event}/{element.status}"), arrived)
+
+    async def _review(self, kind: Kind, cause: str, arrived: Arrived) -> None:
+        await review.add_to_review(
+            self._tx,
+            kind,
+            cause,
+            Member(arrived.digest, arrived.batch_id, arrived.position),
+            provider=self._provider,
+            sample=arrived.raw[:2000].decode(errors="replace"),
+            at=arrived.received_at,
+        )

@@ -1,0 +1,164 @@
+"""Callbacks: keep what a provider posts before it is understood; understand what was kept.
+
+`receive` commits the body as it came, and only then may the provider be told so. `process` turns bodies into
+transitions, many in one transaction; a body on which our own code fails is kept for review and holds up no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from bridge.core.model import Element, Millis
+from bridge.errors import StoreError
+from bridge.flows.applying import Applying, arrived_elements
+from bridge.flows.rules import Rules
+from bridge.providers.protocol import CallbackUnreadable
+from bridge.store import inbox, review
+from bridge.store.inbox import Arrived, Batch
+from bridge.store.review import Kind, Member
+from bridge.store.tx import Store, Tx
+
+__all__ = ["ORPHAN_AFTER_MS", "process", "receive", "review_old_orphans"]
+
+ORPHAN_AFTER_MS = 15 * 60 * 1000
+_log = structlog.get_logger()
+
+
+async def receive(
+    store: Store, rules: Rules, provider: str, body: bytes, now: Millis
+) -> int | CallbackUnreadable:
+    """Keeps a body durably; gives the number of new elements in it (0: it was known), or why it is unreadable.
+
+    Raises StoreError when it cannot be kept: the provider must be told to repeat it.
+    """
+    checked = rules.providers[provider].check_callback(body)
+
+    async def keep(tx: Tx) -> int:
+        if isinstance(checked, CallbackUnreadable):
+            await _keep_unreadable(tx, provider, body, checked.reason, now)
+            return 0
+        return checked if await inbox.add_batch(tx, provider, body, checked, now) else 0
+
+    added = await store.write(keep)
+    return checked if isinstance(checked, CallbackUnreadable) else added
+
+
+async def _keep_unreadable(tx: Tx, provider: str, body: bytes, reason: str, now: Millis) -> None:
+    batch_id = await inbox.add_batch(tx, provider, body, 0, now, inbox.UNREADABLE)
+    if batch_id is None:
+        return
+    await review.add_to_review(
+        tx,
+        Kind.UNREADABLE,
+        reason,
+        Member(inbox.element_digest(provider, body, None), batch_id),
+        provider=provider,
+        sample=body[:2000].decode(errors="replace"),
+        at=now,
+    )
+
+
+async def process(store: Store, rules: Rules, batches: Sequence[Batch], now: Millis) -> set[str]:
+    """Applies waiting bodies, all in one transaction. Gives the lanes that have reports to send.
+
+    Raises StoreError when the database cannot be used; everything else is a bug of ours, which costs the one body.
+    """
+    try:
+        return await store.write(lambda tx: _apply_batches(tx, rules, batches, now))
+    except StoreError:
+        raise
+    except Exception as error:
+        if len(batches) == 1:
+            return await _process_by_element(store, rules, batches[0], now, error)
+    lanes: set[str] = set()
+    for batch in batches:
+        lanes |= await process(store, rules, [batch], now)
+    return lanes
+
+
+async def _apply_batches(tx: Tx, rules: Rules, batches: Sequence[Batch], now: Millis) -> set[str]:
+    lanes: set[str] = set()
+    for provider in dict.fromkeys(batch.provider for batch in batches):
+        elements: list[tuple[Arrived, Element]] = []
+        for batch in batches:
+            if batch.provider == provider:
+                elements += arrived_elements(rules, batch)
+        lanes |= await Applying(tx, rules, provider, now).apply(elements)
+    await inbox.finish_batches(tx, [batch.id for batch in batches])
+    return lanes
+
+
+async def _process_by_element(
+    store: Store, rules: Rules, batch: Batch, now: Millis, error: Exception
+) -> set[str]:
+    _log.error(
+        "callback batch failed; its elements are tried one by one", batch=batch.id, error=type(error).__name__
+    )
+    lanes: set[str] = set()
+    try:
+        elements = arrived_elements(rules, batch)
+    except Exception as failure:
+        whole = Member(inbox.element_digest(batch.provider, batch.body, None), batch.id)
+        await _keep_failed(store, batch, whole, batch.body, failure, now)
+        elements = []
+    for arrived, element in elements:
+        try:
+            lanes |= await _process_element(store, rules, arrived, element, now)
+        except StoreError:
+            raise
+        except Exception as failure:
+            member = Member(arrived.digest, arrived.batch_id, arrived.position)
+            await _keep_failed(store, batch, member, arrived.raw, failure, now)
+    await store.write(lambda tx: inbox.finish_batches(tx, [batch.id]))
+    return lanes
+
+
+async def _process_element(
+    store: Store, rules: Rules, arrived: Arrived, element: Element, now: Millis
+) -> set[str]:
+    return await store.write(
+        lambda tx: Applying(tx, rules, arrived.provider, now).apply([(arrived, element)])
+    )
+
+
+async def _keep_failed(
+    store: Store, batch: Batch, member: Member, raw: bytes, failure: Exception, now: Millis
+) -> None:
+    """Our own error on hostile or unforeseen input: the input is kept for a person, and for a replay when mended."""
+    _log.error(
+        "callback element failed", batch=batch.id, position=member.position, error=type(failure).__name__
+    )
+    await store.write(
+        lambda tx: review.add_to_review(
+            tx,
+            Kind.MALFORMED,
+            f"the bridge failed on it ({type(failure).__name__})",
+            member,
+            provider=batch.provider,
+            sample=raw[:2000].decode(errors="replace"),
+            at=now,
+        )
+    )
+
+
+async def review_old_orphans(store: Store, now: Millis, limit: int = 1000) -> int:
+    """Shows orphans older than 15 minutes under review as well; they can still be adopted. Says how many."""
+
+    async def job(tx: Tx) -> int:
+        rows = await tx.all("old_orphans", until=now - ORPHAN_AFTER_MS, limit=limit)
+        for provider, root, digest, batch_id, position, raw, received_at in rows:
+            await review.add_to_review(
+                tx,
+                Kind.ORPHAN,
+                "no message with this provider id is known",
+                Member(digest, batch_id, position),
+                provider=provider,
+                sample=tx.vault.open(raw)[:2000].decode(errors="replace"),
+                at=received_at,
+            )
+            await tx.run("mark_orphan", provider=provider, root=root, digest=digest)
+        return len(rows)
+
+    return await store.write(job)

@@ -1,0 +1,97 @@
+"""The contact directory as people and scripts use it: checking, keeping, showing and erasing contacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from bridge.core.model import Millis
+from bridge.flows import sending
+from bridge.flows.rules import Rules
+from bridge.pii import normalise_email, normalise_phone
+from bridge.store import contacts
+from bridge.store.contacts import Contact, OptOut
+from bridge.store.tx import Tx
+
+__all__ = ["ContactDraft", "Erased", "KnownContact", "check", "erase", "find", "keep", "keep_many"]
+
+MAX_ID = 512
+
+
+class ContactDraft(Struct, frozen=True):
+    """A contact that was checked. `opted_out` None: the closed channels stay as they are."""
+
+    contact: Contact
+    opted_out: frozenset[str] | None
+
+
+class KnownContact(Struct, frozen=True):
+    """A contact with its closed channels."""
+
+    contact: Contact
+    opt_outs: Sequence[OptOut]
+
+
+class Erased(Struct, frozen=True):
+    """What was erased with a contact."""
+
+    messages_failed: int
+    texts: int
+
+
+def check(
+    ext_user_id: str, phone: str, email: str, opted_out: Iterable[str] | None, default_region: str
+) -> ContactDraft | str:
+    """A contact from what somebody wrote, or why it is none. The sentence holds no address."""
+    ext_user_id, phone, email = ext_user_id.strip(), phone.strip(), email.strip()
+    if not ext_user_id:
+        return "ext_user_id is empty"
+    if len(ext_user_id) > MAX_ID or "\0" in ext_user_id:
+        return f"ext_user_id is longer than {MAX_ID} characters, or holds a NUL"
+    normal_phone = normalise_phone(phone, default_region) if phone else None
+    if phone and normal_phone is None:
+        return "phone is no number with a country code" if not default_region else "phone is no number"
+    normal_email = normalise_email(email) if email else None
+    if email and normal_email is None:
+        return "email is no e-mail address"
+    channels = None if opted_out is None else frozenset(each.upper() for each in opted_out)
+    if channels and not all(each.isascii() and each.replace("_", "").isalnum() for each in channels):
+        return "opted_out names something that is no channel"
+    return ContactDraft(Contact(ext_user_id, normal_phone, normal_email), channels)
+
+
+async def keep(tx: Tx, draft: ContactDraft, reason: str, now: Millis) -> None:
+    """Adds or replaces a contact; its closed channels become exactly `opted_out`, where given."""
+    await contacts.put_contact(tx, draft.contact, now)
+    if draft.opted_out is not None:
+        await contacts.set_opt_outs(tx, draft.contact, set(draft.opted_out), reason, now)
+
+
+async def keep_many(tx: Tx, drafts: Sequence[ContactDraft], reason: str, now: Millis) -> None:
+    for draft in drafts:
+        await keep(tx, draft, reason, now)
+
+
+async def find(tx: Tx, ext_user_id: str) -> KnownContact | None:
+    contact = await contacts.get_contact(tx, ext_user_id)
+    return KnownContact(contact, await contacts.get_opt_outs(tx, contact)) if contact else None
+
+
+async def erase(
+    tx: Tx, rules: Rules, ext_user_id: str, actor: str, now: Millis
+) -> tuple[Erased, set[str]] | None:
+    """Erases the person: contact, texts, hashes; unsent messages fail, reports that are owed still go.
+
+    Gives what was erased and the lanes with new reports; None where nothing is known of the person.
+    """
+    known = await contacts.delete_contact(tx, ext_user_id)
+    unsent = await tx.all("sends_of_user", ext_user_id=ext_user_id)
+    lanes = await sending.fail_unsent(tx, rules, ext_user_id, now)
+    texts = await tx.all("texts_of_user", ext_user_id=ext_user_id)
+    await tx.run_many("forget_text", [{"message_id": message_id} for (message_id,) in texts])
+    forgotten = await tx.run("forget_address", ext_user_id=ext_user_id)
+    if not (known or forgotten):
+        return None
+    await tx.run("add_audit", at=now, actor=actor, action="contact.delete", detail="{}")
+    return Erased(sum(phase == "queued" for _, phase in unsent), len(texts)), lanes

@@ -1,0 +1,197 @@
+"""Review: replaying and dismissing what only a person can settle. Both are audited (who, when, why).
+
+A replay runs the very same flow again: elements through `applying`, dead reports back into the outbox, a perhaps-sent
+message to the look-up. Sending such a message again is a choice of its own (`resend=True`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from msgspec import Struct, json
+
+from bridge.core.lifecycle import advance
+from bridge.core.model import Millis, State, Status
+from bridge.flows.applying import Applying, arrived_elements
+from bridge.flows.reporting import report_subject
+from bridge.flows.rules import Rules
+from bridge.providers.protocol import CallbackUnreadable
+from bridge.store import inbox, messages, reports, review
+from bridge.store.review import Kind, Member, ReviewItem
+from bridge.store.search import ReportFilter, find_report_keys
+from bridge.store.tx import Store, Tx
+
+__all__ = ["Actor", "Replayed", "dismiss", "replay", "replay_reports"]
+
+_CHUNK = 500
+
+
+class Actor(Struct, frozen=True):
+    """Who does it, and why."""
+
+    name: str
+    reason: str
+
+
+class Replayed(Struct, frozen=True):
+    """How many things were found, and how many of them were run again."""
+
+    matched: int
+    replayed: int
+
+
+async def replay(
+    store: Store, rules: Rules, item: ReviewItem, actor: Actor, now: Millis, *, resend: bool
+) -> Replayed:
+    """Runs everything behind an item again. What still cannot be settled stays under review."""
+    one = _replay_one(rules, item, actor, now, resend=resend)
+    matched = replayed = 0
+    after = b""
+    while chunk := await store.read(_members_after(item.id, after)):
+        after = chunk[-1].subject
+        matched += len(chunk)
+        for member in chunk:
+            replayed += await store.write(_bound(one, member))
+    await store.write(_audit(actor, "review.replay", {"review": item.id, "replayed": replayed}, now))
+    return Replayed(matched, replayed)
+
+
+async def dismiss(store: Store, item: ReviewItem, actor: Actor, now: Millis) -> bool:
+    """Closes an item with a note; what stands behind it stays as it is, but no unknown send can leave any more."""
+
+    async def job(tx: Tx) -> bool:
+        if item.kind is Kind.UNKNOWN_SEND:
+            for member in await review.members(tx, item.id, limit=1_000_000):
+                await tx.run("delete_send", message_id=member.subject)
+                await messages.add_step(tx, member.subject, now, "dismissed", actor.reason, actor.name)
+        closed = await review.close_review(tx, item.id, actor.name, actor.reason, now)
+        await _audit(actor, "review.dismiss", {"review": item.id}, now)(tx)
+        return closed
+
+    return await store.write(job)
+
+
+async def replay_reports(
+    store: Store, chosen: ReportFilter, actor: Actor, now: Millis, *, dry_run: bool
+) -> Replayed:
+    """Makes the chosen dead reports pending again, 500 a transaction; a dry run only counts them."""
+    keys = await store.read(lambda tx: find_report_keys(tx, chosen))
+    if dry_run:
+        return Replayed(len(keys), 0)
+    replayed = 0
+    for start in range(0, len(keys), _CHUNK):
+        chunk = keys[start : start + _CHUNK]
+        replayed += await store.write(_bound(_revive(actor, now), chunk))
+    await store.write(_audit(actor, "reports.replay", {"matched": len(keys), "replayed": replayed}, now))
+    return Replayed(len(keys), replayed)
+
+
+def _revive(
+    actor: Actor, now: Millis
+) -> Callable[[Tx, list[tuple[bytes, Status]]], Coroutine[Any, Any, int]]:
+    async def job(tx: Tx, keys: list[tuple[bytes, Status]]) -> int:
+        revived = await reports.revive(tx, keys, now)
+        for message_id, status in keys:
+            await review.settle_subject(tx, report_subject(message_id, status), now)
+            await messages.add_step(
+                tx, message_id, now, "report_replayed", f"{status}: {actor.reason}", actor.name
+            )
+        return revived
+
+    return job
+
+
+def _replay_one(
+    rules: Rules, item: ReviewItem, actor: Actor, now: Millis, *, resend: bool
+) -> Callable[[Tx, Member], Coroutine[Any, Any, int]]:
+    async def job(tx: Tx, member: Member) -> int:
+        match item.kind:
+            case Kind.UNKNOWN_SEND:
+                return await _replay_send(tx, rules, member, actor, now, resend=resend)
+            case Kind.DEAD_REPORT:
+                key = (member.subject[:16], Status(member.subject[16:].decode()))
+                return await _revive(actor, now)(tx, [key])
+            case Kind.UNREADABLE:
+                return await _replay_batch(tx, rules, member, now)
+            case _:
+                return await _replay_element(tx, rules, item, member, now)
+
+    return job
+
+
+async def _replay_send(
+    tx: Tx, rules: Rules, member: Member, actor: Actor, now: Millis, *, resend: bool
+) -> int:
+    row = await tx.one("send_phase", message_id=member.subject)
+    if row is None or row[0] != "review":
+        return 0
+    if not resend:
+        await messages.add_step(tx, member.subject, now, "lookup_again", actor.reason, actor.name)
+        await tx.run("look_up_send", message_id=member.subject, due_at=now, lookups=0)
+    else:
+        await messages.add_step(tx, member.subject, now, "sent_again", actor.reason, actor.name)
+        message = (await messages.load_messages(tx, [member.subject]))[member.subject]
+        transition = advance(message.snapshot, State.QUEUED, rules.vocabulary)
+        await messages.save_transition(tx, message, transition, now, now)
+        await tx.run("requeue_send", message_id=member.subject, due_at=now)
+        max_age_ms = rules.gateway(message.gateway).max_age_ms
+        await tx.run("renew_send", message_id=member.subject, expires_at=now + max_age_ms)
+    await review.settle_subject(tx, member.subject, now)
+    return 1
+
+
+async def _replay_batch(tx: Tx, rules: Rules, member: Member, now: Millis) -> int:
+    """A body that could not be read: perhaps it can now, with a newer version."""
+    batch = await inbox.get_batch(tx, member.batch_id or 0)
+    if batch is None or isinstance(
+        rules.providers[batch.provider].check_callback(batch.body), CallbackUnreadable
+    ):
+        return 0
+    await review.settle_subject(tx, member.subject, now)
+    await Applying(tx, rules, batch.provider, now).apply(arrived_elements(rules, batch))
+    await inbox.finish_batches(tx, [batch.id])
+    return 1
+
+
+async def _replay_element(tx: Tx, rules: Rules, item: ReviewItem, member: Member, now: Millis) -> int:
+    batch = await inbox.get_batch(tx, member.batch_id or 0)
+    if batch is None:
+        return 0
+    elements = arrived_elements(rules, batch)
+    if member.position is None:
+        chosen = elements
+    else:
+        chosen = elements[member.position : member.position + 1]
+    await review.settle_subject(tx, member.subject, now)
+    await Applying(tx, rules, batch.provider, now).apply(chosen)
+    return 0 if await _still_open(tx, rules, batch.provider, item, member, chosen) else 1
+
+
+async def _still_open(
+    tx: Tx, rules: Rules, provider: str, item: ReviewItem, member: Member, chosen: list[Any]
+) -> bool:
+    """Whether the element came to nothing again; an orphan then goes back under review at once."""
+    if item.kind is Kind.ORPHAN and await tx.one("orphan_raw", provider=provider, digest=member.subject):
+        await review.add_to_review(
+            tx, Kind.ORPHAN, item.cause, member, provider=provider, sample=item.sample, at=item.last_at
+        )
+        return True
+    return bool(await tx.all("reviews_of_subject", subject=member.subject))
+
+
+def _members_after(review_id: int, after: bytes) -> Callable[[Tx], Coroutine[Any, Any, list[Member]]]:
+    return lambda tx: review.members(tx, review_id, after, _CHUNK)
+
+
+def _bound(
+    job: Callable[[Tx, Any], Coroutine[Any, Any, int]], value: Any
+) -> Callable[[Tx], Coroutine[Any, Any, int]]:
+    return lambda tx: job(tx, value)
+
+
+def _audit(
+    actor: Actor, action: str, detail: dict[str, int], now: Millis
+) -> Callable[[Tx], Coroutine[Any, Any, int]]:
+    text = json.encode({**detail, "reason": actor.reason}).decode()
+    return lambda tx: tx.run("add_audit", at=now, actor=actor.name, action=action, detail=text)

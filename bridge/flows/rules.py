@@ -1,0 +1,65 @@
+"""What the flows go by: the settings and tables that decide what a message, a callback or a report leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from bridge.core.lifecycle import Vocabulary
+from bridge.core.mapping import ProviderMapping
+from bridge.providers.protocol import Provider
+
+__all__ = ["GatewayRules", "ProviderRules", "ReportRules", "Rules", "opt_out_keyword"]
+
+
+class GatewayRules(Struct, frozen=True):
+    """What one gateway asks of the messages that came through it. Times in milliseconds."""
+
+    ttl_seconds: int
+    short_links: bool
+    max_age_ms: int
+    cascade_steps: int
+
+
+class ProviderRules(Struct, frozen=True):
+    """What decides over perhaps-sent messages of one provider. `unknown_send`: review, resend or fail."""
+
+    timeout_ms: int
+    unknown_after_ms: int
+    unknown_send: str
+
+
+class ReportRules(Struct, frozen=True):
+    """When a status report is tried again, in seconds, and when it is too old."""
+
+    retry_schedule: Sequence[float]
+    not_found_schedule: Sequence[float]
+    max_age_ms: int
+
+
+class Rules(Struct, frozen=True):
+    """Everything, by name of the gateway or provider. A gateway that left the settings keeps `default_gateway`."""
+
+    providers: Mapping[str, Provider]
+    provider_rules: Mapping[str, ProviderRules]
+    mappings: Mapping[str, ProviderMapping]
+    vocabulary: Vocabulary
+    gateways: Mapping[str, GatewayRules]
+    default_gateway: GatewayRules
+    reports: ReportRules
+    keywords: frozenset[str]
+    settle_ms: int
+
+    def gateway(self, name: str) -> GatewayRules:
+        return self.gateways.get(name, self.default_gateway)
+
+
+def opt_out_keyword(text: str, keywords: frozenset[str]) -> str:
+    """The opt-out keyword that a text begins with, in upper case; empty where it begins with none.
+
+    The first word counts, in any case, without its punctuation: " stop!" and "STOP, please" both do.
+    """
+    words = "".join(each if each.isalnum() else "" if each in "'’`´-_" else " " for each in text).split()
+    first = words[0].upper() if words else ""
+    return first if first in keywords else ""

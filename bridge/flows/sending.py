@@ -1,0 +1,246 @@
+"""Sending: what became of messages that were handed to a provider, and what is done about those that perhaps were.
+
+The worker claims a batch (from then on it is *perhaps sent*), performs the exchange, and settles the result here. A
+message goes back to the queue only when it is certain that it was not taken; after an ambiguous outcome the provider
+is asked for it, and `unknown_send` decides when the provider knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from bridge.core.lifecycle import advance
+from bridge.core.model import MessageId, Millis, State
+from bridge.core.retry import doubling
+from bridge.flows.applying import adopt_orphans
+from bridge.flows.rules import Rules
+from bridge.providers.protocol import (
+    Accepted,
+    Blocked,
+    Found,
+    ItemResult,
+    LookupFailed,
+    LookupResult,
+    NoTrace,
+    NotTaken,
+    PerhapsTaken,
+    Refused,
+)
+from bridge.store import messages, review
+from bridge.store.messages import MessageView
+from bridge.store.review import Kind, Member
+from bridge.store.sends import Send
+from bridge.store.tx import Tx
+
+__all__ = ["Result", "decided_at", "expire", "fail_unsent", "give_back", "recover", "settle", "settle_lookup"]
+
+Result = ItemResult | NotTaken | Blocked
+Lane = str
+
+_FIRST_LOOKUP_MS = 1000
+_LONGEST_LOOKUP_MS = 15_000
+
+
+async def settle(
+    tx: Tx, rules: Rules, provider: str, results: Sequence[tuple[Send, Result]], now: Millis
+) -> set[Lane]:
+    """Stores what became of claimed messages. Gives the lanes that have reports to send."""
+    settling = _Settling(tx, rules, provider, now)
+    for send, result in results:
+        await settling.result(send.message_id, result)
+    return settling.lanes
+
+
+async def settle_lookup(
+    tx: Tx, rules: Rules, provider: str, send: Send, result: LookupResult, now: Millis
+) -> set[Lane]:
+    """Stores what the provider knew of a perhaps-sent message, and decides when its time is up."""
+    settling = _Settling(tx, rules, provider, now)
+    await settling.lookup(send, result)
+    return settling.lanes
+
+
+async def expire(
+    tx: Tx, rules: Rules, provider: str, now: Millis, limit: int = 1000
+) -> tuple[int, set[Lane]]:
+    """Fails messages that could not be sent within their gateway's `max_age_hours`. Says how many."""
+    rows = await tx.all("expired_sends", provider=provider, now=now, limit=limit)
+    settling = _Settling(tx, rules, provider, now)
+    for (message_id,) in rows:
+        await settling.fail(message_id, "expired", "could not be sent in time")
+    return len(rows), settling.lanes
+
+
+async def fail_unsent(tx: Tx, rules: Rules, ext_user_id: str, now: Millis) -> set[Lane]:
+    """Fails what is still queued for a person who was erased, and forgets the address of the rest."""
+    lanes: set[Lane] = set()
+    for message_id, phase in await tx.all("sends_of_user", ext_user_id=ext_user_id):
+        if phase == "queued":
+            found = await tx.one("send_phase", message_id=message_id)
+            assert found is not None
+            settling = _Settling(tx, rules, found[1], now)
+            await settling.fail(message_id, "erased", "the contact was deleted")
+            lanes |= settling.lanes
+        else:
+            await tx.run("forget_destination", message_id=message_id, nothing=tx.vault.seal(b""))
+    return lanes
+
+
+async def recover(tx: Tx, rules: Rules, provider: str, now: Millis) -> int:
+    """After a crash: what was perhaps being handed over goes to the look-up, never straight out again."""
+    rows = await tx.all("handed_sends", provider=provider)
+    settling = _Settling(tx, rules, provider, now)
+    for (message_id,) in rows:
+        await settling.ask(message_id, "the bridge stopped before the provider's answer was stored", now)
+    return len(rows)
+
+
+async def give_back(tx: Tx, rules: Rules, provider: str, claimed: Sequence[Send], now: Millis) -> None:
+    """At an orderly stop: messages that were claimed, and whose request never left, are queued again."""
+    settling = _Settling(tx, rules, provider, now)
+    for send in claimed:
+        await settling.result(
+            send.message_id, NotTaken("stopped", "the bridge stopped before it was handed over")
+        )
+
+
+def decided_at(rules: Rules, provider: str, send: Send) -> Millis:
+    """From when on the missing trace of a perhaps-sent message decides: after the time-out, and a while more."""
+    provider_rules = rules.provider_rules[provider]
+    handed_at = send.handed_at if send.handed_at is not None else send.created_at
+    return handed_at + provider_rules.timeout_ms + provider_rules.unknown_after_ms
+
+
+class _Settling:
+    """One transaction's work on sends of one provider."""
+
+    def __init__(self, tx: Tx, rules: Rules, provider: str, now: Millis) -> None:
+        self._tx = tx
+        self._rules = rules
+        self._provider = provider
+        self._now = now
+        self.lanes: set[Lane] = set()
+
+    async def result(self, message_id: MessageId, result: Result) -> None:
+        match result:
+            case Accepted(provider_message_id):
+                await self._submitted(message_id, provider_message_id)
+            case Refused(code, reason):
+                await self._end(message_id, State.REJECTED, code, reason)
+            case PerhapsTaken(reason):
+                await self.ask(message_id, reason, self._now + _FIRST_LOOKUP_MS)
+            case NotTaken(_, reason) | Blocked(_, reason):
+                await self._requeue(message_id, "not_taken", reason)
+            case _:
+                assert_never(result)
+
+    async def lookup(self, send: Send, result: LookupResult) -> None:
+        match result:
+            case Found(provider_message_id):
+                await self._step(send.message_id, "lookup_found", provider_message_id)
+                await self._submitted(send.message_id, provider_message_id)
+            case NoTrace():
+                await self._no_trace(send)
+            case LookupFailed(reason):
+                await self._lookup_failed(send, reason)
+            case _:
+                assert_never(result)
+
+    async def ask(self, message_id: MessageId, reason: str, due_at: Millis) -> None:
+        """The message is perhaps sent: from `due_at` on the provider is asked for it."""
+        await self._move(await self._load(message_id), State.UNKNOWN)
+        await self._step(message_id, "perhaps_sent", reason)
+        await self._tx.run("look_up_send", message_id=message_id, due_at=due_at, lookups=0)
+
+    async def fail(self, message_id: MessageId, code: str, reason: str) -> None:
+        await self._end(message_id, State.FAILED, code, reason)
+
+    # --- outcomes ---
+
+    async def _submitted(self, message_id: MessageId, provider_message_id: str) -> None:
+        message = await self._load(message_id)
+        message = replace(message, provider_message_id=provider_message_id, submitted_at=self._now)
+        await self._move(message, State.SUBMITTED)
+        await messages.add_provider_id(self._tx, message, provider_message_id)
+        await self._leave_outbox(message_id)
+        self.lanes |= await adopt_orphans(
+            self._tx, self._rules, self._provider, provider_message_id, self._now
+        )
+
+    async def _end(self, message_id: MessageId, state: State, code: str, reason: str) -> None:
+        message = replace(await self._load(message_id), error_code=code, error_text=reason)
+        await self._move(message, state)
+        await self._leave_outbox(message_id)
+
+    async def _requeue(self, message_id: MessageId, kind: str, reason: str) -> None:
+        message = await self._load(message_id)
+        if message.snapshot.state is not State.QUEUED:
+            await self._move(message, State.QUEUED)
+        await self._step(message_id, kind, reason)
+        await self._tx.run("requeue_send", message_id=message_id, due_at=self._now)
+
+    async def _no_trace(self, send: Send) -> None:
+        if self._now < decided_at(self._rules, self._provider, send):
+            await self._ask_again(send)
+            return
+        match self._rules.provider_rules[self._provider].unknown_send:
+            case "resend":
+                await self._requeue(send.message_id, "sent_again", "the provider has no trace of it")
+            case "fail":
+                await self.fail(
+                    send.message_id, "unknown", "perhaps sent, and the provider has no trace of it"
+                )
+            case _:
+                await self._to_review(send, "perhaps sent, and the provider has no trace of it")
+
+    async def _lookup_failed(self, send: Send, reason: str) -> None:
+        """No answer says nothing, so it decides nothing; but it is shown once a message could not be sent any more."""
+        too_old = send.created_at + self._rules.gateway(send.gateway).max_age_ms
+        if self._now < max(too_old, decided_at(self._rules, self._provider, send)):
+            await self._ask_again(send)
+        else:
+            await self._to_review(send, f"perhaps sent, and the provider cannot be asked ({reason})")
+
+    async def _ask_again(self, send: Send) -> None:
+        lookups = send.lookups + 1
+        delay = int(doubling(lookups, first=_FIRST_LOOKUP_MS, longest=_LONGEST_LOOKUP_MS))
+        due_at = self._now + delay
+        decided = decided_at(self._rules, self._provider, send)
+        if self._now < decided:
+            due_at = min(due_at, decided)
+        await self._tx.run("look_up_send", message_id=send.message_id, due_at=due_at, lookups=lookups)
+
+    async def _to_review(self, send: Send, cause: str) -> None:
+        await self._tx.run("review_send", message_id=send.message_id)
+        await self._step(send.message_id, "review", cause)
+        await review.add_to_review(
+            self._tx,
+            Kind.UNKNOWN_SEND,
+            cause,
+            Member(send.message_id),
+            provider=self._provider,
+            sample=f"message {send.message_id.hex()} of gateway {send.gateway}",
+            at=self._now,
+        )
+
+    # --- parts ---
+
+    async def _load(self, message_id: MessageId) -> MessageView:
+        return (await messages.load_messages(self._tx, [message_id]))[message_id]
+
+    async def _move(self, message: MessageView, state: State) -> None:
+        transition = advance(message.snapshot, state, self._rules.vocabulary)
+        settled_at = message.created_at + self._rules.settle_ms
+        await messages.save_transition(self._tx, message, transition, self._now, settled_at)
+        if transition.reports:
+            self.lanes.add(message.lane)
+
+    async def _leave_outbox(self, message_id: MessageId) -> None:
+        await self._tx.run("delete_send", message_id=message_id)
+        await review.settle_subject(self._tx, message_id, self._now)
+
+    async def _step(self, message_id: MessageId, kind: str, detail: str) -> None:
+        await messages.add_step(self._tx, message_id, self._now, kind, detail)

@@ -1,0 +1,69 @@
+"""Logging: one line an event, readable on a terminal and JSON elsewhere. Personal data and secrets never get here.
+
+Callers log ids, counts, names from the settings and redacted sentences; `_scrub` is the second fence, for what slips
+through from libraries.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+__all__ = ["set_up_logging"]
+
+_NUMBER = re.compile(r"\+\d{8,15}\b")
+_USERINFO = re.compile(r"://[^/@\s]+@")
+_KEY = re.compile(r"(api_key=)[^&\s\"']+")
+
+
+def set_up_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
+    """For the whole process. Colours only on a terminal, and never with NO_COLOR."""
+    stream = stream or sys.stderr
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, *_rendering(stream)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    _quiet_libraries(stream)
+
+
+def _rendering(stream: TextIO) -> list[Any]:
+    if stream.isatty():
+        colours = "NO_COLOR" not in os.environ
+        # Tracebacks without the values of local variables: those may hold anything.
+        plain = structlog.dev.plain_traceback
+        return [_scrub, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+    return [structlog.processors.format_exc_info, _scrub, structlog.processors.JSONRenderer()]
+
+
+def _quiet_libraries(stream: TextIO) -> None:
+    """Libraries log warnings only, through the same fence. httpx and aiohttp log whole URLs at INFO."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Scrubbing("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _Scrubbing(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _clean(super().format(record))
+
+
+def _scrub(_: Any, __: str, event: Any) -> Any:
+    return {key: _clean(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _clean(text: str) -> str:
+    text = _USERINFO.sub("://•••@", text)
+    text = _KEY.sub(r"\1•••", text)
+    return _NUMBER.sub("+•••", text)

@@ -1,0 +1,97 @@
+"""The metrics, on a registry of our own. No label holds an id, an address or anything a request can choose freely."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Metrics"]
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600, 86400)
+
+
+class Metrics:
+    """Answers: are we losing, late, refused, growing?"""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "bridge_send_requests",
+            "Requests of Smartico, by gateway and error_code",
+            ["gateway", "error_code"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "bridge_send_request_seconds",
+            "Time to answer a request of Smartico",
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.sends = Counter(
+            "bridge_sends",
+            "Messages handed to a provider, by what became of them",
+            ["gateway", "result"],
+            registry=registry,
+        )
+        self.sends_waiting = Gauge(
+            "bridge_sends_waiting", "Messages in the outbox", ["gateway", "phase"], registry=registry
+        )
+        self.provider_requests = Counter(
+            "bridge_provider_requests",
+            "Requests to a provider, by result",
+            ["provider", "result"],
+            registry=registry,
+        )
+        self.provider_seconds = Histogram(
+            "bridge_provider_seconds",
+            "Time a provider takes",
+            ["provider", "kind"],
+            buckets=_SLOW,
+            registry=registry,
+        )
+        self.provider_paused = Gauge(
+            "bridge_provider_paused", "1 while a provider is left alone", ["provider"], registry=registry
+        )
+        self.callbacks = Counter(
+            "bridge_callbacks", "Callback requests, by HTTP status", ["provider", "status"], registry=registry
+        )
+        self.callback_elements = Counter(
+            "bridge_callback_elements", "Callback elements applied", registry=registry
+        )
+        self.inbox_waiting = Gauge(
+            "bridge_inbox_waiting", "Callback elements not yet applied", registry=registry
+        )
+        self.inbox_lag = Gauge(
+            "bridge_inbox_lag_seconds", "Age of the oldest callback not yet applied", registry=registry
+        )
+        self.reports = Counter(
+            "bridge_reports",
+            "Attempts at status reports, by result",
+            ["gateway", "result"],
+            registry=registry,
+        )
+        self.report_seconds = Histogram(
+            "bridge_report_seconds",
+            "Time Smartico takes for a status report",
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.report_age = Histogram(
+            "bridge_report_age_seconds",
+            "From callback applied to report done",
+            buckets=_SLOW,
+            registry=registry,
+        )
+        self.reports_waiting = Gauge(
+            "bridge_reports_waiting", "Status reports owed, by lane", ["lane"], registry=registry
+        )
+        self.reports_dead = Gauge(
+            "bridge_reports_dead", "Status reports that used up their schedule", registry=registry
+        )
+        self.review_open = Gauge(
+            "bridge_review_open", "Review items that are open", ["kind"], registry=registry
+        )
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self._registry)

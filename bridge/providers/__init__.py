@@ -1,0 +1,14 @@
+"""The providers, by the name of their adapter in the settings.
+
+Adding one: its module, its table in mappings/, its fixtures in tests/providers/, and one line here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bridge.providers.revicom import Revicom
+
+__all__ = ["PROVIDERS"]
+
+PROVIDERS: Final[dict[str, type]] = {"revicom": Revicom}

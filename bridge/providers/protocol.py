@@ -1,0 +1,185 @@
+"""What a provider is to the rest of the bridge: a pure translation, nothing more.
+
+A provider module holds one class with these methods, and `bridge.providers.PROVIDERS` has one line for it. It builds
+requests and reads outcomes; it performs no exchange, keeps no state, knows no clock and no database. Failures are
+values of the closed unions below, each saying what it means for the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from bridge.core.exchange import Outcome, Request
+from bridge.core.model import Element, MessageId
+
+__all__ = [
+    "Accepted",
+    "Answered",
+    "Blocked",
+    "CallbackUnreadable",
+    "Found",
+    "Invalid",
+    "ItemResult",
+    "LookupFailed",
+    "LookupResult",
+    "NoTrace",
+    "NotTaken",
+    "OutgoingMessage",
+    "PerhapsTaken",
+    "Provider",
+    "RawElement",
+    "Refused",
+    "SendResult",
+    "TooLarge",
+]
+
+
+class OutgoingMessage(Struct, frozen=True):
+    """A message as a provider needs it. `destination` is E.164 with plus; `ttl_seconds` 0: the provider's default."""
+
+    message_id: MessageId
+    channel: str
+    destination: str
+    sender: str
+    body: str
+    ttl_seconds: int = 0
+    short_links: bool = False
+
+    def __repr__(self) -> str:
+        return f"<OutgoingMessage {self.message_id.hex()}>"
+
+
+# --- the result of one message in an answer ---
+
+
+class Accepted(Struct, frozen=True):
+    """The provider took this message under its own id."""
+
+    provider_message_id: str
+
+
+class Refused(Struct, frozen=True):
+    """The provider will not send this message; trying again is useless."""
+
+    code: str
+    reason: str
+
+
+class PerhapsTaken(Struct, frozen=True):
+    """Nobody knows whether it was taken: look it up. Of one message or of a whole request."""
+
+    reason: str
+
+
+ItemResult = Accepted | Refused | PerhapsTaken
+
+
+# --- the result of a whole request ---
+
+
+class Answered(Struct, frozen=True):
+    """The provider answered for each message; as many items as messages, in their order."""
+
+    items: tuple[ItemResult, ...]
+
+
+class NotTaken(Struct, frozen=True):
+    """It is certain that nothing was taken (no connection, 429): the same messages are tried again after a while."""
+
+    code: str
+    reason: str
+    retry_after: float | None = None
+
+
+class Blocked(Struct, frozen=True):
+    """The provider refuses us, not the messages (credentials, money, rights): pause it and alert the operator."""
+
+    code: str
+    reason: str
+
+
+class Invalid(Struct, frozen=True):
+    """The whole request was refused for its content; with several messages, one of them may be the cause."""
+
+    code: str
+    reason: str
+
+
+class TooLarge(Struct, frozen=True):
+    """The request was too large: halve it."""
+
+    code: str
+    reason: str
+
+
+SendResult = Answered | NotTaken | Blocked | Invalid | TooLarge | PerhapsTaken
+
+
+# --- the result of a look-up ---
+
+
+class Found(Struct, frozen=True):
+    """The provider has the message under this id (of a cascade: the id of its first message)."""
+
+    provider_message_id: str
+
+
+class NoTrace(Struct, frozen=True):
+    """The provider answered, and knows no such message (yet)."""
+
+
+class LookupFailed(Struct, frozen=True):
+    """No usable answer: this says nothing about the message."""
+
+    reason: str
+
+
+LookupResult = Found | NoTrace | LookupFailed
+
+
+# --- callbacks ---
+
+
+class CallbackUnreadable(Struct, frozen=True):
+    """The body is not JSON, or neither an array nor an object."""
+
+    reason: str
+
+
+class RawElement(Struct, frozen=True):
+    """One element of a batch: its own bytes, and what they say."""
+
+    raw: bytes
+    element: Element
+
+
+class Provider(Protocol):
+    """One configured provider."""
+
+    name: str
+    adapter: str
+    max_batch: int
+
+    def build_send(self, batch: Sequence[OutgoingMessage]) -> Request:
+        """The request that hands over these messages, 1 to `max_batch`, all in one exchange."""
+
+    def parse_send(self, batch: Sequence[OutgoingMessage], outcome: Outcome) -> SendResult:
+        """What became of them."""
+
+    def build_lookup(self, message: OutgoingMessage) -> Request:
+        """The request that asks whether the provider knows this message."""
+
+    def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
+        """What it knows."""
+
+    def verify_callback(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether a callback comes from this provider. Header names are lower case. Constant time in the secret."""
+
+    def check_callback(self, body: bytes) -> int | CallbackUnreadable:
+        """How many elements a callback body has, decoding as little as possible."""
+
+    def parse_callback(self, body: bytes) -> list[RawElement]:
+        """The elements of a body that `check_callback` took, each read by itself: one bad element spoils no other."""

@@ -1,0 +1,150 @@
+"""From TOML tables to the structs of `model.py`, by walking over their declarations.
+
+Never stops at the first problem: what cannot be read is noted and keeps its default, so that a struct always comes out
+and the checks behind it can go on. Knows types, rules and marks, but no key by name except `name`, which every table
+that has a name carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import NoneType
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
+
+from bridge.settings.leaf import UNREAD, LeafReader, one_of, wrong_type
+from bridge.settings.problems import Problems, did_you_mean, join
+from bridge.settings.rules import REQUIRED, FromEnvironment, NamedDefaults, Rule, Tagged
+
+__all__ = ["Reader"]
+
+S = TypeVar("S", bound=Struct)
+M = TypeVar("M")
+
+
+class _Hint(NamedTuple):
+    """The declared type of a field, taken apart."""
+
+    base: Any
+    marks: tuple[object, ...]
+    optional: bool = False
+
+    @classmethod
+    def of(cls, annotation: Any) -> _Hint:
+        if get_origin(annotation) is Annotated:
+            base, *marks = get_args(annotation)
+            return cls(base, tuple(marks))
+        args = get_args(annotation)
+        if NoneType in args:
+            return cls(args[0], (), optional=True)
+        return cls(annotation, ())
+
+    @property
+    def is_struct(self) -> bool:
+        return isinstance(self.base, type) and issubclass(self.base, Struct)
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [mark for mark in self.marks if isinstance(mark, Rule)]
+
+    def mark(self, kind: type[M]) -> M | None:
+        return next((mark for mark in self.marks if isinstance(mark, kind)), None)
+
+
+class Reader:
+    """Reads the tables of one file; what is wrong goes to `problems`."""
+
+    def __init__(self, problems: Problems, leaves: LeafReader) -> None:
+        self._problems = problems
+        self._leaves = leaves
+
+    def table(self, struct: type[S], raw: object, path: str, given: Mapping[str, object]) -> S:
+        """The struct that a table describes; `given` are fields that no key of the table can set."""
+        table = self._as_table(raw, path)
+        hints = get_type_hints(struct, include_extras=True)
+        self._refuse_others(table, [key for key in hints if key not in given], path)
+        values = dict(given)
+        for key, annotation in hints.items():
+            if key not in given:
+                value = self._field(_Hint.of(annotation), table, key, path, str(values.get("name", "")))
+                values |= {} if value is UNREAD else {key: value}
+        return struct(**values)
+
+    def _as_table(self, raw: object, path: str) -> dict[str, Any]:
+        if isinstance(raw, dict):
+            return raw
+        self._problems.add(path, wrong_type("a table", raw))
+        return {}
+
+    def _refuse_others(self, table: Mapping[str, object], keys: list[str], path: str) -> None:
+        for key in table:
+            if key not in keys:
+                hint = did_you_mean(key, keys) or f"; the keys here are {', '.join(keys)}"
+                self._problems.add(join(path, key), f"this key is not known{hint}")
+
+    def _field(self, hint: _Hint, table: Mapping[str, object], key: str, path: str, name: str) -> object:
+        where = join(path, key)
+        if key in table:
+            return self._value(hint, table[key], where)
+        if hint.is_struct and not hint.optional:
+            return self._value(
+                hint, {}, where
+            )  # a table that is not written: its keys may still need something
+        if source := hint.mark(FromEnvironment):
+            return self._from_environment(hint, source, where, name)
+        if REQUIRED in hint.marks:
+            self._problems.add(where, "set it: this key has no default")
+        return UNREAD
+
+    def _from_environment(self, hint: _Hint, source: FromEnvironment, where: str, name: str) -> object:
+        variable = source.variable_for(name)
+        if not self._leaves.has_variable(variable):
+            self._problems.add(where, f"set it, or set {variable} in the environment")
+            return UNREAD
+        reference = f"${{{variable}}}"
+        return self._value(hint, [reference] if get_origin(hint.base) is tuple else reference, where)
+
+    def _value(
+        self, hint: _Hint, raw: object, path: str, given: Mapping[str, object] | None = None
+    ) -> object:
+        """Any value that is written; `given` goes to the struct, if it becomes one."""
+        if tagged := hint.mark(Tagged):
+            return self._tagged(tagged, raw, path, given or {})
+        if hint.is_struct:
+            return self.table(hint.base, raw, path, given or {})
+        if get_origin(hint.base) is dict:
+            return self._named(hint, raw, path)
+        if get_origin(hint.base) is tuple:
+            return self._list(hint, raw, path)
+        return self._leaves.read(hint.base, hint.rules, raw, path)
+
+    def _tagged(self, tagged: Tagged, raw: object, path: str, given: Mapping[str, object]) -> object:
+        table = self._as_table(raw, path)
+        where = join(path, tagged.key)
+        words = one_of(list(tagged.classes))
+        if tagged.key not in table:
+            self._problems.add(where, f"set it: {words.wanted}")
+            return UNREAD
+        word = self._leaves.read(str, [words], table[tagged.key], where)
+        return UNREAD if word is UNREAD else self.table(tagged.classes[str(word)], table, path, given)
+
+    def _named(self, hint: _Hint, raw: object, path: str) -> dict[str, object]:
+        """A table whose keys are names: of providers, of gateways, of headers."""
+        key_hint, value_hint = (_Hint.of(argument) for argument in get_args(hint.base))
+        defaults = hint.mark(NamedDefaults) or NamedDefaults({})
+        values = {}
+        for name, body in self._as_table(raw, path).items():
+            self._leaves.obeys(key_hint.rules, name, join(path, name))
+            full = {**defaults.by_name.get(name, {}), **body} if isinstance(body, dict) else body
+            values[name] = self._value(value_hint, full, join(path, name), {"name": name})
+        return {name: value for name, value in values.items() if value is not UNREAD}
+
+    def _list(self, hint: _Hint, raw: object, path: str) -> object:
+        if not isinstance(raw, list):
+            self._problems.add(path, wrong_type("a list", raw))
+            return UNREAD
+        item = _Hint.of(get_args(hint.base)[0])
+        values = tuple(self._value(item, body, f"{path}[{place}]") for place, body in enumerate(raw))
+        obeyed = self._leaves.obeys(hint.rules, values, path)
+        return values if obeyed and UNREAD not in values else UNREAD

@@ -1,0 +1,187 @@
+"""The inbox: callback bodies as they came, the elements understood from them, orphans, inbound messages.
+
+Functions over a `Tx`. An element is known by its *digest* (`element_digest`), so that a repeat changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b, sha256
+
+from msgspec import Struct, msgpack
+
+from bridge.core.model import DeliveryReport, InboundMessage, MessageId, Millis
+from bridge.pii import mask_phone
+from bridge.store.tx import Tx
+
+__all__ = [
+    "Arrived",
+    "Batch",
+    "add_batch",
+    "add_inbound",
+    "add_orphan",
+    "element_digest",
+    "finish_batches",
+    "known_outcome",
+    "put_callback",
+    "take_orphans",
+    "waiting",
+    "waiting_batches",
+]
+
+WAITING = "waiting"
+UNREADABLE = "unreadable"
+
+
+class Batch(Struct, frozen=True):
+    """One callback body that waits to be understood."""
+
+    id: int
+    provider: str
+    body: bytes
+    received_at: Millis
+    elements: int
+
+
+class Arrived(Struct, frozen=True):
+    """Where one element came from: its batch, its place in it, when it arrived, its own bytes, and its digest."""
+
+    provider: str
+    batch_id: int
+    position: int
+    received_at: Millis
+    raw: bytes
+    digest: bytes
+
+
+def element_digest(provider: str, raw: bytes, report: DeliveryReport | None) -> bytes:
+    """What makes two elements the same (16 bytes): their meaning where they have one, else their bytes."""
+    identity = raw if report is None else msgpack.encode(report)
+    return blake2b(identity, digest_size=16, key=provider.encode()[:64]).digest()
+
+
+async def add_batch(
+    tx: Tx, provider: str, body: bytes, elements: int, now: Millis, state: str = WAITING
+) -> int | None:
+    """Keeps a body as it came; its row id, or None where the very same body is known already."""
+    row = await tx.one(
+        "add_batch",
+        provider=provider,
+        digest=sha256(body).digest(),
+        state=state,
+        elements=elements,
+        received_at=now,
+        body=tx.vault.seal(body),
+    )
+    return row[0] if row else None
+
+
+async def waiting_batches(tx: Tx, max_elements: int, max_bytes: int, limit: int = 500) -> list[Batch]:
+    """Bodies that wait, oldest first: at least one, then as many as stay within the bounds."""
+    last, elements, size = None, 0, 0
+    for batch_id, batch_elements, batch_size in await tx.all("waiting_sizes", limit=limit):
+        elements, size = elements + batch_elements, size + batch_size
+        if last is not None and (elements > max_elements or size > max_bytes):
+            break
+        last = batch_id
+    if last is None:
+        return []
+    rows = await tx.all("waiting_batches", last=last)
+    return [Batch(id_, provider, tx.vault.open(body), at, count) for id_, provider, body, at, count in rows]
+
+
+async def get_batch(tx: Tx, batch_id: int) -> Batch | None:
+    """A body, whatever its state; None where it was pruned."""
+    row = await tx.one("get_batch", id=batch_id)
+    return Batch(row[0], row[1], tx.vault.open(row[2]), row[3], row[4]) if row else None
+
+
+async def waiting(tx: Tx) -> tuple[int, Millis | None]:
+    """How many elements wait, and since when the oldest does."""
+    row = await tx.one("count_waiting")
+    return (row[0], row[1]) if row else (0, None)
+
+
+async def finish_batches(tx: Tx, ids: Sequence[int]) -> None:
+    await tx.run_many("finish_batch", [{"id": each} for each in ids])
+
+
+async def known_outcome(tx: Tx, message_id: MessageId, digest: bytes) -> str | None:
+    """What became of this element when it came before; None where it is new."""
+    row = await tx.one("callback_outcome", message_id=message_id, digest=digest)
+    return row[0] if row else None
+
+
+async def put_callback(
+    tx: Tx, message_id: MessageId, arrived: Arrived, report: DeliveryReport, outcome: str
+) -> None:
+    """Keeps an understood element beside its message."""
+    price = report.price
+    await tx.run(
+        "put_callback",
+        message_id=message_id,
+        digest=arrived.digest,
+        batch_id=arrived.batch_id,
+        position=arrived.position,
+        provider_message_id=report.provider_message_id,
+        event=report.event,
+        status=report.status,
+        outcome=outcome,
+        step=report.step,
+        error_code=report.error_code,
+        link=report.link,
+        parts=price.parts if price else None,
+        price=format(price.amount, "f") if price else None,
+        currency=price.currency if price else None,
+        provider_at=price.at if price else report.at,
+        received_at=arrived.received_at,
+    )
+
+
+async def add_orphan(tx: Tx, root: str, arrived: Arrived) -> bool:
+    """Keeps an element until its message is known; says whether it is new.
+
+    `root` is the id of the cascade's first message, or the element's own.
+    """
+    row = await tx.one(
+        "add_orphan",
+        provider=arrived.provider,
+        root=root,
+        digest=arrived.digest,
+        batch_id=arrived.batch_id,
+        position=arrived.position,
+        raw=tx.vault.seal(arrived.raw),
+        received_at=arrived.received_at,
+    )
+    return row is not None
+
+
+async def take_orphans(tx: Tx, provider: str, root: str) -> list[Arrived]:
+    """The elements that waited for this provider id, in the order of their arrival; they are orphans no more."""
+    rows = await tx.all("orphans_of", provider=provider, root=root)
+    if rows:
+        await tx.run("delete_orphans_of", provider=provider, root=root)
+    return [
+        Arrived(provider, batch_id, position, at, tx.vault.open(raw), digest)
+        for digest, batch_id, position, raw, at in rows
+    ]
+
+
+async def add_inbound(
+    tx: Tx, arrived: Arrived, inbound: InboundMessage, keyword: str, message_id: MessageId | None
+) -> bool:
+    """Keeps a message from a handset; says whether it is new."""
+    row = await tx.one(
+        "add_inbound",
+        provider=arrived.provider,
+        provider_message_id=inbound.provider_message_id,
+        channel=inbound.channel,
+        handset_hash=tx.vault.hash(inbound.handset),
+        handset_masked=mask_phone(inbound.handset),
+        text=tx.vault.seal_text(inbound.text),
+        keyword=keyword,
+        message_id=message_id,
+        provider_at=inbound.at,
+        received_at=arrived.received_at,
+    )
+    return row is not None

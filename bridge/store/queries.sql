@@ -1,0 +1,379 @@
+-- Every statement of the store, by name (see queries.py). `:name` marks a value. Written for SQLite 3.40 and up.
+
+-- ===== meta =====
+
+-- name: get_meta
+SELECT value FROM meta WHERE key = :key
+
+-- name: set_meta
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- name: clear_error_texts
+DELETE FROM error_texts
+
+-- name: add_error_text
+INSERT INTO error_texts (provider, code, text) VALUES (:provider, :code, :text)
+
+-- name: add_audit
+INSERT INTO audit (at, actor, action, detail) VALUES (:at, :actor, :action, :detail)
+
+-- ===== contacts =====
+
+-- name: get_contact
+SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, updated_at
+FROM contacts WHERE ext_user_id = :ext_user_id
+
+-- name: put_contact
+INSERT INTO contacts
+    (ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, updated_at)
+VALUES
+    (:ext_user_id, :phone, :phone_hash, :phone_masked, :email, :email_hash, :email_masked, :updated_at)
+ON CONFLICT (ext_user_id) DO UPDATE SET
+    phone = excluded.phone, phone_hash = excluded.phone_hash, phone_masked = excluded.phone_masked,
+    email = excluded.email, email_hash = excluded.email_hash, email_masked = excluded.email_masked,
+    updated_at = excluded.updated_at
+
+-- name: delete_contact
+DELETE FROM contacts WHERE ext_user_id = :ext_user_id
+
+-- name: contacts_with_address
+SELECT ext_user_id FROM contacts WHERE phone_hash = :hash
+UNION
+SELECT ext_user_id FROM contacts WHERE email_hash = :hash
+
+-- name: list_contacts
+SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, updated_at
+FROM contacts WHERE ext_user_id > :after ORDER BY ext_user_id LIMIT :limit
+
+-- name: get_opt_outs
+SELECT channel, closed_at, reason FROM opt_outs WHERE subject = :subject ORDER BY channel
+
+-- name: is_opted_out
+SELECT 1 FROM opt_outs WHERE subject IN (:of_user, :of_address) AND channel = :channel
+
+-- name: close_channel
+INSERT INTO opt_outs (subject, channel, closed_at, reason) VALUES (:subject, :channel, :closed_at, :reason)
+ON CONFLICT (subject, channel) DO NOTHING
+
+-- name: open_channel
+DELETE FROM opt_outs WHERE subject = :subject AND channel = :channel
+
+-- name: open_all_channels
+DELETE FROM opt_outs WHERE subject = :subject
+
+-- ===== messages =====
+
+-- name: message_by_uid
+SELECT id FROM messages WHERE gateway = :gateway AND smartico_uid = :uid
+
+-- name: add_message
+INSERT INTO messages
+    (id, gateway, type, channel, provider, smartico_uid, ext_user_id, sender, address_hash, address_masked,
+     callback_url, lane, state, created_at, updated_at)
+VALUES
+    (:id, :gateway, :type, :channel, :provider, :smartico_uid, :ext_user_id, :sender, :address_hash,
+     :address_masked, :callback_url, :lane, 'queued', :created_at, :created_at)
+
+-- name: add_text
+INSERT INTO texts (message_id, body) VALUES (:message_id, :body)
+
+-- name: load_message
+SELECT id, gateway, channel, provider, lane, state, marks, owed, negatives, provider_message_id, created_at,
+       submitted_at, delivered_at, error_code, error_text
+FROM messages WHERE id = :id
+
+-- name: save_message
+UPDATE messages SET
+    state = :state, marks = :marks, owed = :owed, negatives = :negatives, provider_message_id = :provider_message_id,
+    submitted_at = :submitted_at, delivered_at = :delivered_at, error_code = :error_code, error_text = :error_text,
+    updated_at = :updated_at
+WHERE id = :id
+
+-- name: newest_message_to_address
+SELECT id FROM messages
+WHERE address_hash = :address_hash AND channel = :channel AND created_at <= :until
+ORDER BY id DESC LIMIT 1
+
+-- name: set_message_price
+UPDATE messages SET parts = :parts, price = :price, currency = :currency, updated_at = :now WHERE id = :id
+
+-- name: add_step
+INSERT INTO steps (message_id, at, kind, detail, actor) VALUES (:message_id, :at, :kind, :detail, :actor)
+
+-- ===== sends =====
+
+-- name: add_send
+INSERT INTO sends (message_id, provider, gateway, phase, destination, due_at, expires_at)
+VALUES (:message_id, :provider, :gateway, 'queued', :destination, :due_at, :expires_at)
+
+-- name: due_sends
+SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at
+FROM sends AS s JOIN messages AS m ON m.id = s.message_id LEFT JOIN texts AS t ON t.message_id = s.message_id
+WHERE s.provider = :provider AND s.phase = :phase AND s.due_at <= :now
+ORDER BY s.due_at, s.message_id LIMIT :limit
+
+-- name: get_send
+SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at
+FROM sends AS s JOIN messages AS m ON m.id = s.message_id LEFT JOIN texts AS t ON t.message_id = s.message_id
+WHERE s.message_id = :message_id
+
+-- name: next_send_due
+SELECT min(due_at) FROM sends WHERE provider = :provider AND phase = :phase
+
+-- name: hand_send
+UPDATE sends SET phase = 'handed', handed_at = :now WHERE message_id = :message_id
+
+-- name: requeue_send
+UPDATE sends SET phase = 'queued', due_at = :due_at, handed_at = NULL WHERE message_id = :message_id
+
+-- name: look_up_send
+UPDATE sends SET phase = 'lookup', due_at = :due_at, lookups = :lookups WHERE message_id = :message_id
+
+-- name: review_send
+UPDATE sends SET phase = 'review' WHERE message_id = :message_id
+
+-- name: delete_send
+DELETE FROM sends WHERE message_id = :message_id
+
+-- name: send_phase
+SELECT phase, provider FROM sends WHERE message_id = :message_id
+
+-- name: handed_sends
+SELECT message_id FROM sends WHERE provider = :provider AND phase = 'handed'
+
+-- name: expired_sends
+SELECT message_id FROM sends
+WHERE provider = :provider AND phase = 'queued' AND expires_at <= :now ORDER BY due_at LIMIT :limit
+
+-- name: sends_of_user
+SELECT s.message_id, s.phase FROM messages AS m JOIN sends AS s ON s.message_id = m.id
+WHERE m.ext_user_id = :ext_user_id
+
+-- name: forget_destination
+UPDATE sends SET destination = :nothing WHERE message_id = :message_id
+
+-- name: forget_text
+DELETE FROM texts WHERE message_id = :message_id
+
+-- name: forget_address
+UPDATE messages SET address_hash = NULL, address_masked = NULL WHERE ext_user_id = :ext_user_id
+
+-- name: texts_of_user
+SELECT t.message_id FROM texts AS t JOIN messages AS m ON m.id = t.message_id WHERE m.ext_user_id = :ext_user_id
+
+-- name: count_sends
+SELECT gateway, phase, count(*) FROM sends GROUP BY gateway, phase
+
+-- ===== provider ids =====
+
+-- name: add_provider_message
+INSERT INTO provider_messages (provider, provider_message_id, message_id, step)
+VALUES (:provider, :provider_message_id, :message_id, :step)
+ON CONFLICT (provider, provider_message_id) DO NOTHING
+
+-- name: message_of_provider_id
+SELECT message_id FROM provider_messages
+WHERE provider = :provider AND provider_message_id = :provider_message_id
+
+-- name: price_of
+SELECT parts, price, currency, price_at FROM provider_messages
+WHERE provider = :provider AND provider_message_id = :provider_message_id
+
+-- name: set_price
+UPDATE provider_messages SET parts = :parts, price = :price, currency = :currency, price_at = :price_at
+WHERE provider = :provider AND provider_message_id = :provider_message_id
+
+-- name: prices_of_message
+SELECT parts, price, currency FROM provider_messages WHERE message_id = :message_id AND price IS NOT NULL
+
+-- ===== inbox =====
+
+-- name: add_batch
+INSERT INTO batches (provider, digest, state, elements, received_at, body)
+VALUES (:provider, :digest, :state, :elements, :received_at, :body)
+ON CONFLICT (provider, digest) DO NOTHING RETURNING id
+
+-- name: waiting_sizes
+SELECT id, elements, length(body) FROM batches WHERE state = 'waiting' ORDER BY id LIMIT :limit
+
+-- name: waiting_batches
+SELECT id, provider, body, received_at, elements FROM batches WHERE state = 'waiting' AND id <= :last ORDER BY id
+
+-- name: count_waiting
+SELECT coalesce(sum(elements), 0), min(received_at) FROM batches WHERE state = 'waiting'
+
+-- name: finish_batch
+UPDATE batches SET state = 'done' WHERE id = :id
+
+-- name: get_batch
+SELECT id, provider, body, received_at, elements FROM batches WHERE id = :id
+
+-- name: callback_outcome
+SELECT outcome FROM callbacks WHERE message_id = :message_id AND digest = :digest
+
+-- name: put_callback
+INSERT INTO callbacks
+    (message_id, digest, batch_id, position, provider_message_id, event, status, outcome, step, error_code, link,
+     parts, price, currency, provider_at, received_at)
+VALUES
+    (:message_id, :digest, :batch_id, :position, :provider_message_id, :event, :status, :outcome, :step, :error_code,
+     :link, :parts, :price, :currency, :provider_at, :received_at)
+ON CONFLICT (message_id, digest) DO UPDATE SET outcome = excluded.outcome
+
+-- name: add_orphan
+INSERT INTO orphans (provider, root, digest, batch_id, position, raw, received_at)
+VALUES (:provider, :root, :digest, :batch_id, :position, :raw, :received_at)
+ON CONFLICT (provider, root, digest) DO NOTHING RETURNING 1
+
+-- name: orphans_of
+SELECT digest, batch_id, position, raw, received_at FROM orphans WHERE provider = :provider AND root = :root
+ORDER BY batch_id, position
+
+-- name: delete_orphans_of
+DELETE FROM orphans WHERE provider = :provider AND root = :root
+
+-- name: orphan_raw
+SELECT root FROM orphans WHERE provider = :provider AND digest = :digest
+
+-- name: old_orphans
+SELECT provider, root, digest, batch_id, position, raw, received_at FROM orphans
+WHERE in_review = 0 AND received_at <= :until ORDER BY received_at LIMIT :limit
+
+-- name: mark_orphan
+UPDATE orphans SET in_review = 1 WHERE provider = :provider AND root = :root AND digest = :digest
+
+-- name: add_inbound
+INSERT INTO inbound
+    (provider, provider_message_id, channel, handset_hash, handset_masked, text, keyword, message_id, provider_at,
+     received_at)
+VALUES
+    (:provider, :provider_message_id, :channel, :handset_hash, :handset_masked, :text, :keyword, :message_id,
+     :provider_at, :received_at)
+ON CONFLICT (provider, provider_message_id) DO NOTHING RETURNING 1
+
+-- ===== reports =====
+
+-- name: pending_reports_of
+SELECT count(*) FROM reports WHERE message_id = :message_id AND state = 'pending'
+
+-- name: add_report
+INSERT INTO reports (message_id, status, seq, lane, state, due_at, owed_at)
+VALUES (:message_id, :status, :seq, :lane, 'pending', :due_at, :owed_at)
+ON CONFLICT (message_id, status) DO NOTHING
+
+-- name: due_reports
+SELECT r.message_id, r.status, r.seq, r.due_at, r.owed_at, r.attempts, r.retries, r.refusals, r.not_founds,
+       m.gateway, m.type, m.callback_url
+FROM reports AS r JOIN messages AS m ON m.id = r.message_id
+WHERE r.lane = :lane AND r.state = 'pending' AND r.due_at IS NOT NULL AND r.due_at <= :now
+ORDER BY r.due_at LIMIT :limit
+
+-- name: next_report_due
+SELECT min(due_at) FROM reports WHERE lane = :lane AND state = 'pending' AND due_at > :after
+
+-- name: next_lane
+SELECT lane FROM reports WHERE state = 'pending' AND due_at IS NOT NULL AND lane > :after ORDER BY lane LIMIT 1
+
+-- name: finish_report
+UPDATE reports SET
+    state = :state, due_at = NULL, attempts = attempts + :attempts, finished_at = :finished_at,
+    latency_ms = :latency_ms, last_error = :last_error
+WHERE message_id = :message_id AND status = :status AND state = 'pending'
+
+-- name: postpone_report
+UPDATE reports SET
+    due_at = :due_at, attempts = attempts + :attempts, retries = :retries, refusals = :refusals,
+    not_founds = :not_founds, last_error = :last_error
+WHERE message_id = :message_id AND status = :status AND state = 'pending'
+
+-- name: release_report
+UPDATE reports SET due_at = :now
+WHERE message_id = :message_id AND state = 'pending' AND due_at IS NULL
+    AND seq = (SELECT min(o.seq) FROM reports AS o WHERE o.message_id = :message_id AND o.state = 'pending')
+    AND NOT EXISTS (SELECT 1 FROM reports AS o
+                    WHERE o.message_id = :message_id AND o.state = 'pending' AND o.due_at IS NOT NULL)
+RETURNING lane
+
+-- name: revive_report
+UPDATE reports SET
+    state = 'pending', due_at = NULL, owed_at = :now, retries = 0, refusals = 0, not_founds = 0, finished_at = NULL
+WHERE message_id = :message_id AND status = :status AND state = 'dead'
+
+-- name: aged_reports
+SELECT message_id, status, lane FROM reports
+WHERE state = 'pending' AND due_at IS NOT NULL AND owed_at <= :until LIMIT :limit
+
+-- name: count_pending_reports
+SELECT lane, count(*) FROM reports WHERE state = 'pending' AND due_at IS NOT NULL GROUP BY lane
+
+-- name: count_dead_reports
+SELECT count(*) FROM reports WHERE state = 'dead'
+
+-- ===== review =====
+
+-- name: open_review
+INSERT INTO review_items (kind, cause, provider, state, first_at, last_at, sample)
+VALUES (:kind, :cause, :provider, 'open', :at, :at, :sample)
+ON CONFLICT (kind, provider, cause) WHERE state = 'open' DO UPDATE SET last_at = max(last_at, excluded.last_at)
+RETURNING id
+
+-- name: add_member
+INSERT INTO review_members (review_id, subject, batch_id, position)
+VALUES (:review_id, :subject, :batch_id, :position)
+ON CONFLICT (review_id, subject) DO NOTHING
+
+-- name: reviews_of_subject
+SELECT review_id FROM review_members WHERE subject = :subject
+
+-- name: delete_member
+DELETE FROM review_members WHERE subject = :subject
+
+-- name: delete_members
+DELETE FROM review_members WHERE review_id = :review_id
+
+-- name: has_members
+SELECT 1 FROM review_members WHERE review_id = :review_id LIMIT 1
+
+-- name: members_of
+SELECT subject, batch_id, position FROM review_members
+WHERE review_id = :review_id AND subject > :after ORDER BY subject LIMIT :limit
+
+-- name: settle_review
+UPDATE review_items SET state = :state, settled_by = :actor, note = :note, last_at = max(last_at, :at)
+WHERE id = :id AND state = 'open'
+
+-- name: get_review
+SELECT i.id, i.kind, i.cause, i.provider, i.state, i.first_at, i.last_at, i.sample,
+       (SELECT count(*) FROM review_members AS m WHERE m.review_id = i.id)
+FROM review_items AS i WHERE i.id = :id
+
+-- name: list_reviews
+SELECT i.id, i.kind, i.cause, i.provider, i.state, i.first_at, i.last_at, i.sample,
+       (SELECT count(*) FROM review_members AS m WHERE m.review_id = i.id)
+FROM review_items AS i WHERE i.state = 'open' AND i.id < :before ORDER BY i.id DESC LIMIT :limit
+
+-- name: count_reviews
+SELECT kind, count(*) FROM review_items WHERE state = 'open' GROUP BY kind
+
+-- ===== timeline =====
+
+-- name: message_callbacks
+SELECT digest, batch_id, position, provider_message_id, event, status, outcome, step, error_code, link, parts, price,
+       currency, provider_at, received_at
+FROM callbacks WHERE message_id = :message_id ORDER BY received_at, batch_id, position
+
+-- name: message_reports
+SELECT status, seq, state, due_at, owed_at, attempts, finished_at, latency_ms, last_error
+FROM reports WHERE message_id = :message_id ORDER BY seq
+
+-- name: message_steps
+SELECT at, kind, detail, actor FROM steps WHERE message_id = :message_id ORDER BY id
+
+-- name: message_inbound
+SELECT received_at, provider_at, keyword FROM inbound WHERE message_id = :message_id
+
+-- name: error_text
+SELECT text FROM error_texts WHERE provider = :provider AND code = :code
+
+-- name: renew_send
+UPDATE sends SET expires_at = :expires_at WHERE message_id = :message_id

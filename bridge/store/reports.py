@@ -1,0 +1,131 @@
+"""The outbox of status reports. Of one message, at most one pending report has a due time: the oldest.
+
+Functions over a `Tx`. A *lane* is `gateway@host` of the callback URL: its reports share a fate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bridge.core.model import MessageId, Millis, Status
+from bridge.store.tx import Row, Tx
+
+__all__ = ["DueReport", "Settlement", "due_reports", "lanes", "next_due", "revive", "settle"]
+
+
+class DueReport(Struct, frozen=True):
+    """A status report that may go out now. `retries`, `refusals` and `not_founds` count its failed attempts."""
+
+    message_id: MessageId
+    status: Status
+    seq: int
+    due_at: Millis
+    owed_at: Millis
+    attempts: int
+    retries: int
+    refusals: int
+    not_founds: int
+    gateway: str
+    type: str
+    callback_url: str
+
+    def __repr__(self) -> str:
+        return f"<DueReport {self.message_id.hex()} {self.status}>"
+
+
+class Settlement(Struct, frozen=True):
+    """What an attempt came to: done, dead (both final, `due_at` None), or pending again at `due_at`.
+
+    `attempts` is 1, or 0 where the attempt does not count.
+    """
+
+    message_id: MessageId
+    status: Status
+    state: str
+    due_at: Millis | None
+    attempts: int
+    retries: int
+    refusals: int
+    not_founds: int
+    latency_ms: int | None
+    last_error: str | None
+
+
+async def due_reports(tx: Tx, lane: str, now: Millis, limit: int) -> list[DueReport]:
+    """The reports of a lane that are due, the longest due first."""
+    rows = await tx.all("due_reports", lane=lane, now=now, limit=limit)
+    return [_due(tx, row) for row in rows]
+
+
+async def next_due(tx: Tx, lane: str, after: Millis) -> Millis | None:
+    """When the first report of a lane is due of those that are not due yet."""
+    row = await tx.one("next_report_due", lane=lane, after=after)
+    return row[0] if row else None
+
+
+async def lanes(tx: Tx) -> list[str]:
+    """Every lane that has a report to send, now or later. One index step a lane, however many reports."""
+    found: list[str] = []
+    row = await tx.one("next_lane", after="")
+    while row:
+        found.append(row[0])
+        row = await tx.one("next_lane", after=row[0])
+    return found
+
+
+async def settle(tx: Tx, settlements: Sequence[Settlement], now: Millis) -> None:
+    """Stores what the attempts came to, and lets the next report of each finished message go."""
+    finished = [each for each in settlements if each.state != "pending"]
+    await tx.run_many("finish_report", [_finish_values(each, now) for each in finished])
+    await tx.run_many(
+        "postpone_report", [_postpone_values(each) for each in settlements if each.state == "pending"]
+    )
+    await release(tx, [each.message_id for each in finished], now)
+
+
+async def release(tx: Tx, message_ids: Sequence[MessageId], now: Millis) -> None:
+    """Makes the oldest waiting report of each message due, unless one of the message is due already."""
+    for message_id in dict.fromkeys(message_ids):
+        await tx.one("release_report", message_id=message_id, now=now)
+
+
+async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) -> int:
+    """Makes dead reports pending again, their counts forgotten; says how many were dead."""
+    revived = 0
+    for message_id, status in keys:
+        revived += await tx.run("revive_report", message_id=message_id, status=status, now=now)
+        await release(tx, [message_id], now)
+    return revived
+
+
+def _due(tx: Tx, row: Row) -> DueReport:
+    values = dict(zip(DueReport.__struct_fields__, row, strict=True))
+    opened = tx.vault.open_text(values["callback_url"])
+    return DueReport(**values | {"status": Status(values["status"]), "callback_url": opened})
+
+
+def _finish_values(each: Settlement, now: Millis) -> dict[str, object]:
+    return {
+        "message_id": each.message_id,
+        "status": each.status,
+        "state": each.state,
+        "attempts": each.attempts,
+        "finished_at": now,
+        "latency_ms": each.latency_ms,
+        "last_error": each.last_error,
+    }
+
+
+def _postpone_values(each: Settlement) -> dict[str, object]:
+    return {
+        "message_id": each.message_id,
+        "status": each.status,
+        "due_at": each.due_at,
+        "attempts": each.attempts,
+        "retries": each.retries,
+        "refusals": each.refusals,
+        "not_founds": each.not_founds,
+        "last_error": each.last_error,
+    }

@@ -1,0 +1,199 @@
+"""Searches for people and scripts: messages by any id, reports by state, the timeline of one message.
+
+The only place where SQL is put together; every value is bound. Newest first, keyset paging (`before`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from bridge.core.model import MessageId, Millis, Status, id_from_text
+from bridge.pii import normalise_email, normalise_phone
+from bridge.store.tx import Row, Tx
+
+__all__ = [
+    "MessageFilter",
+    "MessageRow",
+    "ReportFilter",
+    "ReportRow",
+    "find_messages",
+    "find_report_keys",
+    "list_reports",
+]
+
+
+class MessageRow(Struct, frozen=True):
+    """A message as people see it."""
+
+    id: MessageId
+    gateway: str
+    type: str
+    channel: str
+    state: str
+    marks: str
+    smartico_uid: str
+    ext_user_id: str
+    provider: str
+    provider_message_id: str | None
+    sender: str
+    parts: int | None
+    price: str | None
+    currency: str | None
+    error_code: str | None
+    error_text: str | None
+    created_at: Millis
+    updated_at: Millis
+    submitted_at: Millis | None
+    delivered_at: Millis | None
+    address_masked: str | None
+
+
+class MessageFilter(Struct, frozen=True):
+    """What to look for. `text` is any id, a phone number or an e-mail address."""
+
+    text: str = ""
+    gateway: str = ""
+    state: str = ""
+    since: Millis | None = None
+    until: Millis | None = None
+    before: MessageId | None = None
+    limit: int = 100
+    default_region: str = ""
+
+
+class ReportRow(Struct, frozen=True):
+    """A status report as people see it."""
+
+    message_id: MessageId
+    status: Status
+    seq: int
+    state: str
+    gateway: str
+    attempts: int
+    due_at: Millis | None
+    owed_at: Millis
+    finished_at: Millis | None
+    last_error: str | None
+
+
+class ReportFilter(Struct, frozen=True):
+    """What to look for; `error` is part of the last error. `keys` names single reports instead."""
+
+    state: str = ""
+    since: Millis | None = None
+    gateway: str = ""
+    error: str = ""
+    before: tuple[MessageId, int] | None = None
+    limit: int | None = 100
+    keys: Sequence[tuple[MessageId, Status]] | None = None
+
+
+_MESSAGE_COLUMNS = ", ".join(f"m.{name}" for name in MessageRow.__struct_fields__)
+_REPORT_COLUMNS = "r.message_id, r.status, r.seq, r.state, m.gateway, r.attempts, r.due_at, r.owed_at, r.finished_at, r.last_error"
+
+
+class _Where:
+    """Conditions, and the values they bind."""
+
+    def __init__(self) -> None:
+        self._conditions: list[str] = []
+        self.values: list[Any] = []
+
+    def add(self, condition: str, *values: Any) -> None:
+        self._conditions.append(condition)
+        self.values += values
+
+    def add_if(self, condition: str, value: Any) -> None:
+        if value not in (None, ""):
+            self.add(condition, value)
+
+    def __str__(self) -> str:
+        return f"WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
+
+
+async def find_messages(tx: Tx, chosen: MessageFilter) -> list[MessageRow]:
+    """The messages that fit, newest first."""
+    where = _Where()
+    if chosen.text:
+        await _add_text(tx, where, chosen.text.strip(), chosen.default_region)
+    where.add_if("m.gateway = ?", chosen.gateway)
+    where.add_if("m.state = ?", chosen.state)
+    where.add_if("m.created_at >= ?", chosen.since)
+    where.add_if("m.created_at < ?", chosen.until)
+    where.add_if("m.id < ?", chosen.before)
+    rows = await tx.select(
+        f"SELECT {_MESSAGE_COLUMNS} FROM messages AS m {where} ORDER BY m.id DESC LIMIT ?",
+        [*where.values, chosen.limit],
+    )
+    return [MessageRow(*row) for row in rows]
+
+
+async def get_message(tx: Tx, message_id: MessageId) -> MessageRow | None:
+    rows = await tx.select(f"SELECT {_MESSAGE_COLUMNS} FROM messages AS m WHERE m.id = ?", [message_id])
+    return MessageRow(*rows[0]) if rows else None
+
+
+async def _add_text(tx: Tx, where: _Where, text: str, default_region: str) -> None:
+    """Every way in which a text can name messages, each answered by an index."""
+    ids = [
+        "SELECT id FROM messages WHERE ext_user_id = ?",
+        "SELECT message_id FROM provider_messages WHERE provider_message_id = ?",
+        "SELECT id FROM messages WHERE smartico_uid = ?",
+    ]
+    values: list[Any] = [text, text.lower(), text]
+    message_id = id_from_text(text)
+    if message_id is not None:
+        ids.append("SELECT id FROM messages WHERE id = ?")
+        values.append(message_id)
+    for address in _addresses(text, default_region):
+        ids.append("SELECT id FROM messages WHERE address_hash = ?")
+        values.append(tx.vault.hash(address))
+    where.add(f"m.id IN ({' UNION ALL '.join(ids)})", *values)
+
+
+def _addresses(text: str, default_region: str) -> list[str]:
+    """What a text may be as an address. Digits without plus are tried as an international number, too."""
+    found = {normalise_email(text) if "@" in text else None, normalise_phone(text, default_region)}
+    if text.isdigit():
+        found.add(normalise_phone(f"+{text}"))
+    return sorted(address for address in found if address)
+
+
+async def list_reports(tx: Tx, chosen: ReportFilter) -> list[ReportRow]:
+    """The reports that fit, those of the newest messages first."""
+    if chosen.keys is not None:
+        found: list[Row] = []
+        for message_id, status in chosen.keys:
+            found += await tx.select(
+                f"SELECT {_REPORT_COLUMNS} FROM reports AS r JOIN messages AS m ON m.id = r.message_id "
+                "WHERE r.message_id = ? AND r.status = ? AND (? = '' OR r.state = ?)",
+                [message_id, status, chosen.state, chosen.state],
+            )
+        return [_report(row) for row in found]
+    where = _Where()
+    where.add_if("r.state = ?", chosen.state)
+    where.add_if("m.gateway = ?", chosen.gateway)
+    where.add_if("r.owed_at >= ?", chosen.since)
+    where.add_if("instr(lower(r.last_error), lower(?)) > 0", chosen.error)
+    if chosen.before:
+        where.add("(r.message_id, r.seq) < (?, ?)", *chosen.before)
+    rows = await tx.select(
+        f"SELECT {_REPORT_COLUMNS} FROM reports AS r JOIN messages AS m ON m.id = r.message_id {where} "
+        "ORDER BY r.message_id DESC, r.seq DESC LIMIT ?",
+        [*where.values, -1 if chosen.limit is None else chosen.limit],
+    )
+    return [_report(row) for row in rows]
+
+
+def _report(row: Row) -> ReportRow:
+    message_id, status, *rest = row
+    return ReportRow(message_id, Status(status), *rest)
+
+
+async def find_report_keys(tx: Tx, chosen: ReportFilter) -> list[tuple[MessageId, Status]]:
+    """The dead reports that fit, whatever `limit` says, oldest first."""
+    dead = ReportFilter("dead", chosen.since, chosen.gateway, chosen.error, None, None, chosen.keys)
+    return [(row.message_id, row.status) for row in reversed(await list_reports(tx, dead))]

@@ -1,0 +1,72 @@
+"""The outbox of messages: what waits for a provider, what was perhaps handed over, what is being asked for.
+
+Functions over a `Tx`. The phase of a send: queued → handed → (gone | queued | lookup → (gone | queued | review)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bridge.core.model import MessageId, Millis
+from bridge.store.tx import Row, Tx
+
+__all__ = ["Send", "claim", "due_lookups", "get_send", "next_due"]
+
+
+class Send(Struct, frozen=True):
+    """A message in the outbox, its personal parts opened. An empty destination was erased."""
+
+    message_id: MessageId
+    gateway: str
+    channel: str
+    destination: str
+    sender: str
+    body: str
+    handed_at: Millis | None
+    lookups: int
+    created_at: Millis
+
+    def __repr__(self) -> str:
+        return f"<Send {self.message_id.hex()}>"
+
+
+async def claim(tx: Tx, provider: str, now: Millis, limit: int) -> list[Send]:
+    """The oldest queued messages, committed as perhaps sent: after this only a look-up may hand them over again."""
+    rows = await tx.all("due_sends", provider=provider, phase="queued", now=now, limit=limit)
+    await tx.run_many("hand_send", [{"message_id": row[0], "now": now} for row in rows])
+    return _open(tx, [(*row[:6], now, *row[7:]) for row in rows])
+
+
+async def due_lookups(tx: Tx, provider: str, now: Millis, limit: int) -> list[Send]:
+    """Perhaps-sent messages that the provider is to be asked for."""
+    return _open(tx, await tx.all("due_sends", provider=provider, phase="lookup", now=now, limit=limit))
+
+
+async def get_send(tx: Tx, message_id: MessageId) -> Send | None:
+    """The message, if it still is in the outbox."""
+    row = await tx.one("get_send", message_id=message_id)
+    return _open(tx, [row])[0] if row else None
+
+
+async def next_due(tx: Tx, provider: str, phase: str) -> Millis | None:
+    """When the first send of this phase is due."""
+    row = await tx.one("next_send_due", provider=provider, phase=phase)
+    return row[0] if row else None
+
+
+def _open(tx: Tx, rows: Sequence[Row]) -> list[Send]:
+    open_text = tx.vault.open_text
+    return [
+        Send(
+            message_id,
+            gateway,
+            channel,
+            open_text(destination),
+            sender,
+            open_text(body) if body else "",
+            *rest,
+        )
+        for message_id, gateway, channel, destination, sender, body, *rest in rows
+    ]

@@ -1,0 +1,190 @@
+"""SQLite: one file, one owner, one writing connection, readers beside it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+from bridge.errors import StoreError
+from bridge.pii import Vault
+from bridge.store.sqlite.engine import Reader, SqliteTx, Writer, connect, run_job
+from bridge.store.sqlite.lock import OwnerLock, read_owner
+from bridge.store.tx import Job, Tx
+
+__all__ = ["SqliteStore", "backup", "migrate", "open_reader", "open_store", "read_owner", "schema_version"]
+
+T = TypeVar("T")
+
+_MIGRATIONS = files("bridge.store").joinpath("migrations")
+_READERS = 2
+
+
+class SqliteStore:
+    """An open database; see `open_store` and `open_reader`."""
+
+    def __init__(
+        self, vault: Vault, writer: Writer | None, readers: list[Reader], lock: OwnerLock | None
+    ) -> None:
+        self.vault = vault
+        self._writer = writer
+        self._readers = readers
+        self._turn = 0
+        self.lock = lock
+
+    async def write(self, job: Job[T]) -> T:
+        if self._writer is None:
+            raise StoreError("This command only reads the database.")
+        return await self._writer.run(job)
+
+    async def read(self, job: Job[T]) -> T:
+        self._turn = (self._turn + 1) % len(self._readers)
+        return await self._readers[self._turn].run(job)
+
+    async def close(self) -> None:
+        for thread in (*self._readers, *([self._writer] if self._writer else [])):
+            await thread.close()
+        if self.lock:
+            self.lock.release()
+
+
+def open_store(path: Path, pii_key: str) -> SqliteStore:
+    """Becomes the owner of the file, creating it or bringing it up to date. Raises StoreError with the mend."""
+    if not path.parent.is_dir():
+        raise StoreError(
+            f"The folder {path.parent} of the database does not exist: create it, or change database.url."
+        )
+    lock = OwnerLock(path)
+    try:
+        connection = connect(path, read_only=False)
+        _protect(path)
+        migrate(connection)
+        vault = _vault(connection, pii_key)
+    except BaseException:
+        lock.release()
+        raise
+    readers = [Reader(connect(path, read_only=True), vault, f"sqlite-reader-{n}") for n in range(_READERS)]
+    return SqliteStore(vault, Writer(connection, vault, "sqlite-writer"), readers, lock)
+
+
+def open_reader(path: Path, pii_key: str) -> SqliteStore:
+    """Opens the file beside its owner, to read only. Raises StoreError with the mend."""
+    connection = connect(path, read_only=True)
+    return SqliteStore(
+        _vault(connection, pii_key), None, [Reader(connection, _vault(connection, pii_key), "reader")], None
+    )
+
+
+def schema_version(path: Path) -> int:
+    """The number of the last migration that the file has seen; 0 where there is no file."""
+    if not path.exists():
+        return 0
+    connection = connect(path, read_only=True)
+    try:
+        return _version(connection)
+    finally:
+        connection.close()
+
+
+def latest_version() -> int:
+    """The number of the last migration of this program."""
+    return len(_scripts())
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Runs the migrations that the file has not seen, each in a transaction. A newer file is refused."""
+    version, scripts = _version(connection), _scripts()
+    if version > len(scripts):
+        raise StoreError(
+            "The database was written by a newer version of bridge: install that version, or restore a backup."
+        )
+    try:
+        for number, script in enumerate(scripts[version:], version + 1):
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\n{_views()}\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+    except sqlite3.Error as error:
+        raise StoreError(f"The database cannot be brought up to date ({error}).") from error
+
+
+def backup(path: Path, target: Path) -> None:
+    """Copies the database, also while it is being written, into a new file. Raises StoreError."""
+    if target.exists():
+        raise StoreError(f"{target} exists already: name a new file.")
+    source, copy = connect(path, read_only=True), None
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        copy = sqlite3.connect(target)
+        source.backup(copy, pages=1000)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"The backup into {target} failed ({error}).") from error
+    finally:
+        source.close()
+        if copy is not None:
+            copy.close()
+
+
+def _protect(path: Path) -> None:
+    """The file holds personal data: only its owner may read it, and so the files beside it."""
+    for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        if file.exists():
+            file.chmod(0o600)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    try:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise StoreError(f"The file is no SQLite database ({error}); change database.url.") from error
+    return version
+
+
+def _scripts() -> list[str]:
+    names = sorted(file.name for file in _MIGRATIONS.iterdir() if file.name[0].isdigit())
+    return [_MIGRATIONS.joinpath(name).read_text(encoding="utf-8") for name in names]
+
+
+def _views() -> str:
+    return _MIGRATIONS.joinpath("views.sql").read_text(encoding="utf-8")
+
+
+def _vault(connection: sqlite3.Connection, pii_key: str) -> Vault:
+    """The vault of this database. Without a pii_key the hash key is made once and kept in the database."""
+    vault = Vault.from_pii_key(pii_key) if pii_key else Vault(_own_hash_key(connection))
+    known = _get_meta(connection, "hash_check")
+    if known is None:
+        _set_meta(connection, "hash_check", vault.check_value)
+    elif known != vault.check_value:
+        raise StoreError(
+            "database.pii_key is not the one that this database was made with: set the former key again "
+            "(none, if there was none)."
+        )
+    return vault
+
+
+def _own_hash_key(connection: sqlite3.Connection) -> bytes:
+    key = _get_meta(connection, "hash_key")
+    if key is None:
+        key = secrets.token_bytes(32)
+        # Set only with the check value missing too: a database made with a pii_key has no hash key of its own.
+        if _get_meta(connection, "hash_check") is None:
+            _set_meta(connection, "hash_key", key)
+    return key
+
+
+def _get_meta(connection: sqlite3.Connection, key: str) -> bytes | None:
+    async def job(tx: Tx) -> bytes | None:
+        row = await tx.one("get_meta", key=key)
+        return row[0] if row else None
+
+    return run_job(job, SqliteTx(connection, Vault(b"")))
+
+
+def _set_meta(connection: sqlite3.Connection, key: str, value: bytes) -> None:
+    async def job(tx: Tx) -> None:
+        await tx.run("set_meta", key=key, value=value)
+
+    run_job(job, SqliteTx(connection, Vault(b"")))

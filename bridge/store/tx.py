@@ -1,0 +1,60 @@
+"""What a store is to the flows: transactions over named statements.
+
+A *job* is a coroutine function over a `Tx`; it loads, asks the pure middle, stores, and touches nothing but the
+database, for the engine may run it again (SQLite rolls a whole group back when a neighbour fails; PostgreSQL has
+serialization failures). The statements are in `queries.sql`; the modules beside this one give them their types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from bridge.pii import Vault
+
+__all__ = ["Job", "Row", "Store", "Tx"]
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+
+class Tx(Protocol):
+    """One transaction. `values` are named as in the statement."""
+
+    vault: Vault
+
+    async def all(self, query: str, **values: Any) -> list[Row]:
+        """All rows."""
+
+    async def one(self, query: str, **values: Any) -> Row | None:
+        """The first row, if any."""
+
+    async def each(self, query: str, rows: Sequence[dict[str, Any]]) -> list[Row | None]:
+        """The first row (or None) for each set of values, in their order."""
+
+    async def run(self, query: str, **values: Any) -> int:
+        """Changes rows, and says how many."""
+
+    async def run_many(self, query: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Changes rows, once for each set of values."""
+
+    async def select(self, sql: str, values: Sequence[Any]) -> list[Row]:
+        """A search whose text `bridge.store.search` has put together; `?` for values."""
+
+
+Job = Callable[[Tx], Coroutine[Any, Any, T]]
+
+
+class Store(Protocol):
+    """A database. Both methods raise StoreError when it cannot be used now."""
+
+    vault: Vault
+
+    async def write(self, job: Job[T]) -> T:
+        """Runs the job in a transaction; its value comes back after the commit is on disk."""
+
+    async def read(self, job: Job[T]) -> T:
+        """Runs the job where only committed rows are seen and nothing can be changed."""
+
+    async def close(self) -> None:
+        """Lets running jobs end, then lets go of the database."""

@@ -1,0 +1,101 @@
+"""`/api/contacts`: the contact directory. `POST /api/contacts` takes many at once: the import of the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, delete, get, post, put
+from litestar.exceptions import NotFoundException, ValidationException
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from bridge.flows import directory
+from bridge.flows.directory import ContactDraft, Erased, KnownContact
+from bridge.flows.showing import ContactJson, contact_json
+from bridge.store.tx import Tx
+from bridge.web.access import operator_of, require_operator
+from bridge.web.api.common import read_json
+from bridge.web.context import WebContext
+
+__all__ = ["ContactBody", "ImportRow", "contact_routes"]
+
+
+class ContactBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A contact as it shall be. Without `opted_out` the closed channels stay as they are."""
+
+    phone: str | None = None
+    email: str | None = None
+    opted_out: list[str] | None = None
+
+
+class ImportRow(Struct, frozen=True, forbid_unknown_fields=True):
+    """One contact of an import."""
+
+    ext_user_id: str
+    phone: str = ""
+    email: str = ""
+    opted_out: list[str] | None = None
+
+
+class Imported(Struct):
+    """How many contacts were kept."""
+
+    imported: int
+
+
+def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
+    """The routes, bound to a service."""
+
+    @get("/api/contacts/{ext_user_id:str}", tags=["API"], summary="One contact, masked")
+    async def show(request: Request[Any, Any, Any], ext_user_id: str) -> ContactJson:
+        operator_of(ctx, request)
+        return contact_json(await _find(ctx, ext_user_id))
+
+    @put("/api/contacts/{ext_user_id:str}", tags=["API"], summary="Add or replace a contact")
+    async def keep(request: Request[Any, Any, Any], ext_user_id: str) -> ContactJson:
+        operator = require_operator(ctx, request)
+        body = await read_json(ctx, request, ContactBody)
+        draft = _check(ctx, ImportRow(ext_user_id, body.phone or "", body.email or "", body.opted_out))
+        await _keep(ctx, [draft], f"set by {operator.name}")
+        return contact_json(await _find(ctx, draft.contact.ext_user_id))
+
+    @post("/api/contacts", status_code=200, tags=["API"], summary="Add or replace many contacts, all or none")
+    async def keep_many(request: Request[Any, Any, Any]) -> Imported:
+        operator = require_operator(ctx, request)
+        rows = await read_json(ctx, request, list[ImportRow])
+        await _keep(ctx, [_check(ctx, row) for row in rows], f"imported by {operator.name}")
+        return Imported(len(rows))
+
+    @delete("/api/contacts/{ext_user_id:str}", status_code=200, tags=["API"], summary="Erase the person")
+    async def erase(request: Request[Any, Any, Any], ext_user_id: str) -> Erased:
+        operator = require_operator(ctx, request)
+
+        async def job(tx: Tx) -> tuple[Erased, set[str]] | None:
+            return await directory.erase(tx, ctx.rules, ext_user_id, operator.name, ctx.clock())
+
+        result = await ctx.store.write(job)
+        if result is None:
+            raise NotFoundException("nothing is known of this ext_user_id")
+        ctx.reported(result[1])
+        return result[0]
+
+    return [show, keep, keep_many, erase]
+
+
+def _check(ctx: WebContext, row: ImportRow) -> ContactDraft:
+    draft = directory.check(row.ext_user_id, row.phone, row.email, row.opted_out, ctx.default_region)
+    if isinstance(draft, str):
+        raise ValidationException(draft)
+    return draft
+
+
+async def _keep(ctx: WebContext, drafts: list[ContactDraft], reason: str) -> None:
+    now = ctx.clock()
+    await ctx.store.write(lambda tx: directory.keep_many(tx, drafts, reason, now))
+
+
+async def _find(ctx: WebContext, ext_user_id: str) -> KnownContact:
+    found = await ctx.store.read(lambda tx: directory.find(tx, ext_user_id))
+    if found is None:
+        raise NotFoundException("no contact has this ext_user_id")
+    return found

@@ -1,0 +1,65 @@
+"""`/api/messages`: search, and the timeline of one message."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+
+from bridge.core.model import id_from_text, id_text
+from bridge.flows.showing import MessageJson, MessageWithTimeline, message_json, message_with_timeline
+from bridge.store.search import MessageFilter, find_messages
+from bridge.web.access import operator_of
+from bridge.web.api.common import Limit, Page, moment, read_cursor, write_cursor
+from bridge.web.context import WebContext
+
+__all__ = ["message_routes"]
+
+AnyId = Annotated[str, Parameter(query="query", description="Any id, a phone number or an e-mail address")]
+When = Annotated[str | None, Parameter(description="RFC 3339, a date, or an age like 2h")]
+
+
+def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
+    """The routes, bound to a service."""
+
+    @get("/api/messages", tags=["API"], summary="Search messages")
+    async def search(
+        request: Request[Any, Any, Any],
+        text: AnyId = "",
+        gateway: str = "",
+        message_state: Annotated[str, Parameter(query="state")] = "",
+        since: When = None,
+        until: When = None,
+        limit: Limit = 100,
+        cursor: str | None = None,
+    ) -> Page[MessageJson]:
+        operator_of(ctx, request)
+        last = read_cursor(cursor, tuple[str])
+        chosen = MessageFilter(
+            text=text,
+            gateway=gateway,
+            state=message_state,
+            since=moment(ctx, "since", since),
+            until=moment(ctx, "until", until),
+            before=id_from_text(last[0]) if last else None,
+            limit=limit + 1,
+            default_region=ctx.default_region,
+        )
+        rows = await ctx.store.read(lambda tx: find_messages(tx, chosen))
+        shown = rows[:limit]
+        more = write_cursor(id_text(shown[-1].id)) if len(rows) > limit else None
+        return Page([message_json(row) for row in shown], more)
+
+    @get("/api/messages/{ext_message_id:str}", tags=["API"], summary="One message with its timeline")
+    async def one(request: Request[Any, Any, Any], ext_message_id: str) -> MessageWithTimeline:
+        operator_of(ctx, request)
+        message_id = id_from_text(ext_message_id)
+        found = await ctx.store.read(lambda tx: message_with_timeline(tx, message_id)) if message_id else None
+        if found is None:
+            raise NotFoundException("no message has this ext_message_id")
+        return found
+
+    return [search, one]

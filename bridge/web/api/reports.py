@@ -1,0 +1,105 @@
+"""`/api/reports`: the status reports owed to Smartico, and the replay of dead ones."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, get, post
+from litestar.exceptions import ValidationException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from msgspec import Struct
+
+from bridge.core.model import MessageId, Status, id_from_text, id_text
+from bridge.flows.review import Actor, Replayed, replay_reports
+from bridge.flows.showing import ReportJson, report_json
+from bridge.store.search import ReportFilter, list_reports
+from bridge.web.access import operator_of, require_operator
+from bridge.web.api.common import Limit, Page, moment, read_cursor, read_json, write_cursor
+from bridge.web.context import WebContext
+
+__all__ = ["ReplayFilter", "ReplayRequest", "read_report_id", "report_routes"]
+
+STATES = ("", "pending", "done", "dead")
+
+
+class ReplayFilter(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which dead reports. Only dead ones are ever replayed; `error` is part of the last error."""
+
+    state: str = "dead"
+    since: str = ""
+    gateway: str = ""
+    error: str = ""
+
+
+class ReplayRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Single reports by id, or a filter; never both."""
+
+    ids: list[str] | None = None
+    filter: ReplayFilter | None = None
+    dry_run: bool = False
+    reason: str = ""
+
+
+def read_report_id(text: str) -> tuple[MessageId, Status] | None:
+    """The message and the status in the id of a report; None where it is no such id."""
+    id_part, _, status = text.rpartition(":")
+    message_id = id_from_text(id_part)
+    if message_id is None or status not in Status.__members__.values():
+        return None
+    return message_id, Status(status)
+
+
+def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
+    """The routes, bound to a service."""
+
+    @get("/api/reports", tags=["API"], summary="The status reports owed to Smartico")
+    async def reports(
+        request: Request[Any, Any, Any],
+        report_state: Annotated[str, Parameter(query="state", description="pending, done or dead")] = "",
+        gateway: str = "",
+        limit: Limit = 100,
+        cursor: str | None = None,
+    ) -> Page[ReportJson]:
+        operator_of(ctx, request)
+        if report_state not in STATES:
+            raise ValidationException("state is one of pending, done, dead")
+        last = read_cursor(cursor, tuple[str, int])
+        before = (id_from_text(last[0]) or b"", last[1]) if last else None
+        chosen = ReportFilter(state=report_state, gateway=gateway, before=before, limit=limit + 1)
+        rows = await ctx.store.read(lambda tx: list_reports(tx, chosen))
+        shown = rows[:limit]
+        more = write_cursor(id_text(shown[-1].message_id), shown[-1].seq) if len(rows) > limit else None
+        return Page([report_json(row) for row in shown], more)
+
+    @post("/api/reports/replay", status_code=200, tags=["API"], summary="Replay dead status reports")
+    async def replay(request: Request[Any, Any, Any]) -> Replayed:
+        operator = require_operator(ctx, request)
+        wanted = await read_json(ctx, request, ReplayRequest)
+        chosen = _chosen(ctx, wanted)
+        actor = Actor(operator.name, wanted.reason)
+        result = await replay_reports(ctx.store, chosen, actor, ctx.clock(), dry_run=wanted.dry_run)
+        if result.replayed:
+            ctx.replayed()
+        return result
+
+    return [reports, replay]
+
+
+def _chosen(ctx: WebContext, wanted: ReplayRequest) -> ReportFilter:
+    if (wanted.ids is None) == (wanted.filter is None):
+        raise ValidationException("give either ids or filter")
+    if wanted.ids is not None:
+        return ReportFilter(state="dead", keys=[_key(text) for text in wanted.ids])
+    assert wanted.filter is not None
+    if wanted.filter.state != "dead":
+        raise ValidationException("filter.state: only dead reports can be replayed")
+    since = moment(ctx, "filter.since", wanted.filter.since)
+    return ReportFilter("dead", since, wanted.filter.gateway, wanted.filter.error)
+
+
+def _key(text: str) -> tuple[MessageId, Status]:
+    key = read_report_id(text)
+    if key is None:
+        raise ValidationException("ids: an id looks like <ext_message_id>:<status>")
+    return key

@@ -1,0 +1,117 @@
+"""The Litestar application and the uvicorn server that carries it inside our own event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+import uvicorn
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from msgspec import Struct, json
+
+from bridge import __version__
+from bridge.errors import StoreError
+from bridge.web.api import api_routes
+from bridge.web.callbacks import callback_routes
+from bridge.web.context import WebContext
+from bridge.web.health import health_routes
+from bridge.web.sends import send_routes
+
+__all__ = ["Problem", "WebServer", "create_web"]
+
+_log = structlog.get_logger()
+
+
+class Problem(Struct, omit_defaults=True):
+    """Problem details (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str = ""
+
+
+def create_web(ctx: WebContext) -> Litestar:
+    """The application: every route, no state of its own."""
+    return Litestar(
+        route_handlers=[*send_routes(ctx), *callback_routes(ctx), *health_routes(ctx), *api_routes(ctx)],
+        exception_handlers={HTTPException: _problem, StoreError: _store_away, Exception: _unforeseen},
+        openapi_config=OpenAPIConfig(
+            title="bridge",
+            version=__version__,
+            path="/",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        request_max_body_size=None,  # the routes bound their bodies, in the order that the contract wants
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    title = error.__class__.__name__.removesuffix("Exception") or "Error"
+    return _answer(Problem(title, error.status_code, str(error.detail)), dict(error.headers or {}))
+
+
+def _store_away(_: Request[Any, Any, Any], error: StoreError) -> Response[bytes]:
+    return _answer(Problem("ServiceUnavailable", 503, error.sentence), {"Retry-After": "5"})
+
+
+def _unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    # The path alone: a query may hold a phone number that somebody searches for.
+    _log.error("a request failed", path=request.url.path, exc_info=error)
+    return _answer(Problem("InternalServerError", 500, "internal error"), {})
+
+
+def _answer(problem: Problem, headers: dict[str, str]) -> Response[bytes]:
+    return Response(
+        json.encode(problem),
+        status_code=problem.status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the service decides when to stop."""
+
+    def __init__(self, app: Litestar, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                lifespan="off",
+                timeout_graceful_shutdown=10,
+                backlog=2048,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens, once started; also where port 0 was asked for."""
+        name: tuple[str, int] = self.servers[0].sockets[0].getsockname()[:2]
+        return name
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a port that is taken is an error of ours with a sentence."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    return listening

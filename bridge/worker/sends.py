@@ -1,0 +1,256 @@
+"""The send pump: one for each provider. Claims queued messages, hands them over, asks for those perhaps handed over.
+
+At most `max_in_flight` requests at a time. While the provider cannot be reached, throttles or refuses us, nothing is
+claimed but one message as a probe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from bridge.core.model import MessageId, Millis
+from bridge.flows import sending
+from bridge.flows.rules import Rules
+from bridge.flows.sending import Result
+from bridge.metrics import Metrics
+from bridge.providers.protocol import (
+    Answered,
+    Blocked,
+    Invalid,
+    NotTaken,
+    OutgoingMessage,
+    PerhapsTaken,
+    Provider,
+    Refused,
+    SendResult,
+    TooLarge,
+)
+from bridge.store import sends
+from bridge.store.sends import Send
+from bridge.store.tx import Store, Tx
+from bridge.transport import Transport
+from bridge.worker.breaker import Breaker
+from bridge.worker.pump import Pump
+
+__all__ = ["SendPump"]
+
+_log = structlog.get_logger()
+_LOOKUPS_AT_ONCE = 50
+
+
+class SendPump(Pump):
+    """Drains the outbox of one provider. `reported` is told the lanes that have reports to send."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        store: Store,
+        rules: Rules,
+        transport: Transport,
+        clock: Callable[[], Millis],
+        metrics: Metrics,
+        *,
+        max_in_flight: int,
+        reported: Callable[[set[str]], None],
+        left: Callable[[str, int], None],
+    ) -> None:
+        super().__init__(f"send:{provider.name}")
+        self._provider = provider
+        self._store = store
+        self._rules = rules
+        self._transport = transport
+        self._clock = clock
+        self._metrics = metrics
+        self._reported = reported
+        self._left = left
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._asking: set[MessageId] = set()
+        self._lookups_at: Millis = 0  # when the store has to be asked again for look-ups
+        # One failure is enough: a request that fails says the same of the next one.
+        self.breaker = Breaker(1, first=1.0, longest=15.0)
+
+    async def recover(self) -> None:
+        """At the start: what a crash left perhaps handed over goes to the look-up."""
+        name, now = self._provider.name, self._clock()
+        count = await self._store.write(lambda tx: sending.recover(tx, self._rules, name, now))
+        if count:
+            _log.warning(
+                "perhaps-sent messages after a crash; the provider is asked for them",
+                provider=name,
+                count=count,
+            )
+
+    def recheck(self) -> None:
+        """Something outside (a replay) may have changed what is due."""
+        self._lookups_at = 0
+        self.wake()
+
+    async def step(self) -> float | None:
+        """Starts what can be started now. Gives the seconds until there may be more to do."""
+        now = self._clock()
+        lookups_due = await self._start_lookups(now)
+        wait = self.breaker.wait(now)
+        if wait > 0:
+            return min(wait, lookups_due)
+        await self._slots.acquire()
+        batch = await self._claim()
+        if batch:
+            self.spawn(self._send_and_release(batch))
+            return 0.0
+        self._slots.release()
+        return min(lookups_due, await self._until("queued"))
+
+    async def _claim(self) -> list[Send]:
+        """The next batch, committed as perhaps sent; a single message where it is a probe. Holds one slot."""
+        now, name = self._clock(), self._provider.name
+        probe = self.breaker.is_open
+        if not self.breaker.allows(now):
+            return []
+        limit = 1 if probe else self._provider.max_batch
+        try:
+            batch = await self._store.write(lambda tx: sends.claim(tx, name, now, limit))
+        except BaseException:
+            self._slots.release()
+            self.breaker.cancel_probe()
+            raise
+        if not batch:
+            self.breaker.cancel_probe()
+        return batch
+
+    async def _until(self, phase: str) -> float:
+        """Seconds until the next send of this phase is due; a minute where there is none."""
+        name = self._provider.name
+        due_at = await self._store.read(lambda tx: sends.next_due(tx, name, phase))
+        return 60.0 if due_at is None else max(0.0, (due_at - self._clock()) / 1000)
+
+    # --- handing over ---
+
+    async def _send_and_release(self, batch: list[Send]) -> None:
+        try:
+            await self._send(batch)
+        except Exception as error:
+            # Our own bug: what is not settled yet is perhaps sent, and nothing else may be assumed.
+            _log.exception("sending failed", provider=self._provider.name)
+            await self._settle(batch, [PerhapsTaken(f"internal error ({type(error).__name__})")] * len(batch))
+        finally:
+            self._slots.release()
+            self.wake()
+
+    async def _send(self, batch: list[Send]) -> None:
+        """Hands over a claimed batch, in halves where the provider refuses the whole for one message's sake."""
+        if self.stopping:
+            await self._give_back(batch)
+            return
+        outgoing = [self._outgoing(send) for send in batch]
+        with self._metrics.provider_seconds.labels(self._provider.name, "send").time():
+            outcome = await self._transport.exchange(self._provider.build_send(outgoing))
+        result = self._provider.parse_send(outgoing, outcome)
+        self._metrics.provider_requests.labels(self._provider.name, type(result).__name__).inc()
+        self._watch(result)
+        if isinstance(result, Invalid | TooLarge) and len(batch) > 1:
+            middle = len(batch) // 2
+            await self._send(batch[:middle])
+            await self._send(batch[middle:])
+            return
+        await self._settle(batch, _by_message(result, len(batch)))
+
+    async def _settle(self, batch: Sequence[Send], results: Sequence[Result]) -> None:
+        name = self._provider.name
+        settled = list(zip(batch, results, strict=True))
+
+        async def job(tx: Tx) -> set[str]:
+            return await sending.settle(tx, self._rules, name, settled, self._clock())
+
+        self._reported(await self.insist(lambda: self._store.write(job)))
+        if any(isinstance(result, PerhapsTaken) for result in results):
+            self._lookups_at = 0
+        for send, result in settled:
+            self._metrics.sends.labels(send.gateway, type(result).__name__).inc()
+            if not isinstance(result, NotTaken | Blocked):
+                self._left(send.gateway, 1)
+
+    async def _give_back(self, batch: Sequence[Send]) -> None:
+        name, now = self._provider.name, self._clock()
+        await self._store.write(lambda tx: sending.give_back(tx, self._rules, name, batch, now))
+
+    def _watch(self, result: SendResult) -> None:
+        """Opens and closes the breaker, and alerts."""
+        name, now = self._provider.name, self._clock()
+        match result:
+            case Blocked(code, reason):
+                if self.breaker.failed(now, reason):
+                    _log.error(
+                        "the provider refuses us and is paused", provider=name, code=code, reason=reason
+                    )
+            case NotTaken(code, reason, retry_after):
+                wanted = min(retry_after or 0.0, 60.0)
+                if self.breaker.failed(now, reason, at_least=wanted):
+                    _log.warning("the provider takes nothing now", provider=name, code=code, reason=reason)
+            case _:
+                if self.breaker.succeeded():
+                    _log.info("the provider takes messages again", provider=name)
+        self._metrics.provider_paused.labels(name).set(self.breaker.is_open)
+
+    def _outgoing(self, send: Send) -> OutgoingMessage:
+        gateway = self._rules.gateway(send.gateway)
+        return OutgoingMessage(
+            message_id=send.message_id,
+            channel=send.channel,
+            destination=send.destination,
+            sender=send.sender,
+            body=send.body,
+            ttl_seconds=gateway.ttl_seconds,
+            short_links=gateway.short_links,
+        )
+
+    # --- looking up ---
+
+    async def _start_lookups(self, now: Millis) -> float:
+        """Asks for perhaps-sent messages that are due. Gives the seconds until the next one is."""
+        if now < self._lookups_at:
+            return (self._lookups_at - now) / 1000
+        name, limit = self._provider.name, _LOOKUPS_AT_ONCE + len(self._asking)
+        due = await self._store.read(lambda tx: sends.due_lookups(tx, name, now, limit))
+        for send in due:
+            if send.message_id not in self._asking:
+                self._asking.add(send.message_id)
+                self.spawn(self._look_up(send))
+        # Each look-up that ends wakes the pump.
+        wait = 60.0 if self._asking else min(60.0, await self._until("lookup"))
+        self._lookups_at = self._clock() + round(wait * 1000)
+        return wait
+
+    async def _look_up(self, send: Send) -> None:
+        try:
+            async with self._slots:
+                if not self.stopping:
+                    await self._ask(send)
+        finally:
+            self._asking.discard(send.message_id)
+            self.recheck()
+
+    async def _ask(self, send: Send) -> None:
+        name, outgoing = self._provider.name, self._outgoing(send)
+        with self._metrics.provider_seconds.labels(name, "lookup").time():
+            outcome = await self._transport.exchange(self._provider.build_lookup(outgoing))
+        result = self._provider.parse_lookup(outgoing, outcome)
+        self._metrics.provider_requests.labels(name, type(result).__name__).inc()
+
+        async def job(tx: Tx) -> set[str]:
+            return await sending.settle_lookup(tx, self._rules, name, send, result, self._clock())
+
+        self._reported(await self.insist(lambda: self._store.write(job)))
+
+
+def _by_message(result: SendResult, count: int) -> Sequence[Result]:
+    """What a result that is not to be split means for each message."""
+    match result:
+        case Answered(items):
+            return items
+        case Invalid(code, reason) | TooLarge(code, reason):
+            return [Refused(code, reason)] * count
+        case NotTaken() | Blocked() | PerhapsTaken():
+            return [result] * count

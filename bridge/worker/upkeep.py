@@ -1,0 +1,118 @@
+"""The upkeep pump: what is not caused by an event but by time passing. Messages and reports that grew too old, orphans
+that grew old, and the counts that metrics and bounds go by."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from bridge.core.model import Millis
+from bridge.flows import callbacks, reporting, sending
+from bridge.flows.rules import Rules
+from bridge.metrics import Metrics
+from bridge.store.tx import Store, Tx
+from bridge.worker.pump import Pump
+
+__all__ = ["Backlog", "UpkeepPump"]
+
+_log = structlog.get_logger()
+_EVERY = 5.0  # seconds
+_CHUNK = 1000  # rows in one transaction
+
+
+class Backlog:
+    """How many messages of each gateway wait for the provider; counted here, and counted anew now and then."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def accepted(self, gateway: str) -> None:
+        self._counts[gateway] = self._counts.get(gateway, 0) + 1
+
+    def left(self, gateway: str, count: int) -> None:
+        self._counts[gateway] = max(0, self._counts.get(gateway, 0) - count)
+
+    def recount(self, counts: dict[str, int]) -> None:
+        self._counts = counts
+
+    def of(self, gateway: str) -> int:
+        return self._counts.get(gateway, 0)
+
+
+class UpkeepPump(Pump):
+    """Runs every few seconds, in small steps, beside the other pumps."""
+
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        providers: Sequence[str],
+        clock: Callable[[], Millis],
+        metrics: Metrics,
+        backlog: Backlog,
+        *,
+        reported: Callable[[set[str]], None],
+    ) -> None:
+        super().__init__("upkeep")
+        self._store = store
+        self._rules = rules
+        self._providers = providers
+        self._clock = clock
+        self._metrics = metrics
+        self._backlog = backlog
+        self._reported = reported
+        # Short limits (tests, the demo) are looked after more often.
+        shortest = min(
+            [rules.reports.max_age_ms, *(gateway.max_age_ms for gateway in rules.gateways.values())]
+        )
+        self._every = min(_EVERY, max(0.1, shortest / 4000))
+
+    async def step(self) -> float | None:
+        """One round."""
+        for provider in self._providers:
+            await self._expire(provider)
+        await self._until_done(self._bury)
+        await self._until_done(lambda: callbacks.review_old_orphans(self._store, self._clock(), _CHUNK))
+        await self._count()
+        return self._every
+
+    async def _until_done(self, work: Callable[[], Awaitable[int]]) -> None:
+        while not self.stopping:
+            if await work() < _CHUNK:
+                return
+
+    async def _expire(self, provider: str) -> None:
+        async def job(tx: Tx) -> tuple[int, set[str]]:
+            return await sending.expire(tx, self._rules, provider, self._clock(), _CHUNK)
+
+        count = _CHUNK
+        while count == _CHUNK and not self.stopping:
+            count, lanes = await self._store.write(job)
+            self._reported(lanes)
+            if count:
+                _log.warning(
+                    "messages failed: they could not be sent in time", provider=provider, count=count
+                )
+
+    async def _bury(self) -> int:
+        async def job(tx: Tx) -> int:
+            return await reporting.bury_aged(tx, self._rules.reports, self._clock(), _CHUNK)
+
+        return await self._store.write(job)
+
+    async def _count(self) -> None:
+        pending: dict[str, int] = {}
+        for gauge in (self._metrics.sends_waiting, self._metrics.reports_waiting, self._metrics.review_open):
+            gauge.clear()
+        for gateway, phase, count in await self._store.read(lambda tx: tx.all("count_sends")):
+            self._metrics.sends_waiting.labels(gateway, phase).set(count)
+            if phase != "review":
+                pending[gateway] = pending.get(gateway, 0) + count
+        self._backlog.recount(pending)
+        for lane, count in await self._store.read(lambda tx: tx.all("count_pending_reports")):
+            self._metrics.reports_waiting.labels(lane).set(count)
+        dead = await self._store.read(lambda tx: tx.one("count_dead_reports"))
+        self._metrics.reports_dead.set(dead[0] if dead else 0)
+        for kind, count in await self._store.read(lambda tx: tx.all("count_reviews")):
+            self._metrics.review_open.labels(kind).set(count)

@@ -1,0 +1,17 @@
+"""A service as a real process, with well-behaved peers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stage import Stage, open_stage
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A service with well-behaved peers."""
+    async with open_stage(tmp_path) as opened:
+        yield opened

@@ -1,0 +1,230 @@
+"""Real processes: `bridge serve` as a child process, the simulated peers in this one, real HTTP between them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bridge.sim import (
+    Gateway,
+    RevicomConfig,
+    RevicomFaults,
+    RevicomSimulator,
+    SmarticoConfig,
+    SmarticoFaults,
+    SmarticoSimulator,
+)
+
+OPERATOR_TOKEN = "an-operator-token-for-tests"
+VIEWER_TOKEN = "a-viewer-token-for-tests"
+SMS = Gateway(name="sms", authorization="secret-of-sms")
+WHATSAPP = Gateway(name="whatsapp", authorization="secret-of-whatsapp")
+PHONES = {f"player{number}": f"+1415555{number:04}" for number in range(200)}
+
+SETTINGS = """
+[server]
+port = {port}
+public_url = "http://127.0.0.1:{port}"
+
+[database]
+url = "sqlite:///bridge.db"
+{database}
+
+[smartico]
+api_key = "key-of-smartico"
+callback_hosts = ["127.0.0.1"]
+allow_insecure_callbacks = true
+timeout_seconds = 2
+settle_seconds = 0.1
+retry_schedule = [0.2, 0.4, 0.8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+not_found_schedule = [0.1, 0.2, 0.5, 1]
+{smartico}
+
+[providers.revicom]
+base_url = "{provider}/api/v1"
+token = "token-of-revicom"
+callback_password = "password-of-callbacks"
+timeout_seconds = 2
+unknown_after_seconds = 2
+{revicom}
+
+[gateways.sms]
+authorization = ["secret-of-sms"]
+senders = ["Amazing", "Other"]
+{sms}
+
+[gateways.whatsapp]
+channel = "WHATSAPP"
+authorization = ["secret-of-whatsapp"]
+senders = ["Amazing"]
+
+[[ops.operators]]
+name = "alice"
+token = "an-operator-token-for-tests"
+role = "operator"
+
+[[ops.operators]]
+name = "victor"
+token = "a-viewer-token-for-tests"
+role = "viewer"
+"""
+
+
+async def eventually(condition: Callable[[], Any | Awaitable[Any]], seconds: float = 20.0) -> Any:
+    """The first true value of the condition; fails when it stays false for too long."""
+    end = asyncio.get_running_loop().time() + seconds
+    while True:
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return value
+        assert asyncio.get_running_loop().time() < end, f"it did not become true within {seconds} s"
+        await asyncio.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class BridgeProcess:
+    """One `bridge serve` at a time, on one folder; it can be killed and started again."""
+
+    def __init__(self, folder: Path, provider_url: str, **parts: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "serve.log"
+        self.settings = folder / "bridge.toml"
+        self._process: asyncio.subprocess.Process | None = None
+        names = ("database", "smartico", "revicom", "sms")
+        filled = {name: parts.get(name, "") for name in names}
+        self.settings.write_text(SETTINGS.format(port=self.port, provider=provider_url, **filled))
+
+    async def start(self) -> None:
+        """Starts the service and waits until it is ready."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bridge", "serve", "--config", str(self.settings), stdout=log, stderr=log
+            )
+        await eventually(self._ready)
+
+    async def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, self.log.read_text()
+        try:
+            async with httpx.AsyncClient() as client:
+                return (await client.get(f"{self.url}/readyz")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def kill(self) -> None:
+        """kill -9: no word of warning."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """An orderly stop; gives the exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        return await asyncio.wait_for(self._process.wait(), 20)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def command(self, *arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str, str]:
+        """Runs another `bridge` command on the same settings: exit code, output, errors."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bridge",
+            *arguments,
+            "--config",
+            str(self.settings),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **(environ or {})},
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode or 0, out.decode(), err.decode()
+
+
+class Stage:
+    """A bridge and its peers."""
+
+    def __init__(self, bridge: BridgeProcess, provider: RevicomSimulator, smartico: SmarticoSimulator) -> None:
+        self.bridge = bridge
+        self.provider = provider
+        self.smartico = smartico
+        self.api = httpx.AsyncClient(
+            base_url=bridge.url, headers={"Authorization": f"Bearer {OPERATOR_TOKEN}"}, timeout=10
+        )
+
+    async def load_contacts(self) -> None:
+        rows = [{"ext_user_id": user, "phone": phone} for user, phone in PHONES.items()]
+        answer = await self.api.post("/api/contacts", json=rows)
+        assert answer.status_code == 200, answer.text
+
+    async def send(self, user: str = "player1", gateway: Gateway = SMS, text: str = "Best offer ever") -> str:
+        """Sends one message; gives its ext_message_id."""
+        answer = await self.smartico.send(self.bridge.url, gateway, user, text=text)
+        assert answer.error_code == 0, answer
+        assert answer.ext_message_id is not None
+        return answer.ext_message_id
+
+    def statuses(self, ext_message_id: str) -> list[str]:
+        """What Smartico learned of a message, in order."""
+        known = self.smartico.ledger.messages.get(ext_message_id)
+        return [arrival.status for arrival in known.arrivals] if known else []
+
+    async def message(self, ext_message_id: str) -> dict[str, Any]:
+        answer = await self.api.get(f"/api/messages/{ext_message_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@asynccontextmanager
+async def open_stage(
+    folder: Path,
+    *,
+    provider: RevicomConfig | None = None,
+    provider_faults: RevicomFaults | None = None,
+    smartico_faults: SmarticoFaults | None = None,
+    **parts: str,
+) -> AsyncIterator[Stage]:
+    """Peers and a started service with contacts; `parts` are further lines of its settings, by section."""
+    revicom = RevicomSimulator(
+        provider or RevicomConfig(token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0), provider_faults
+    )
+    crm = SmarticoSimulator(SmarticoConfig(api_key="key-of-smartico"), smartico_faults)
+    async with revicom, crm:
+        stage = Stage(BridgeProcess(folder, revicom.url, **parts), revicom, crm)
+        await stage.bridge.start()
+        try:
+            await stage.load_contacts()
+            yield stage
+        finally:
+            await stage.api.aclose()
+            if stage.bridge.running:
+                await stage.bridge.kill()
