@@ -65,7 +65,7 @@ clean: ## remove the virtual environment, caches and built files
 $(RUN_STAMP): requirements/build.txt requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'bridge needs Python 3.11 or newer, and $(PYTHON) is not that: name one, as in "make PYTHON=python3.12 …".' >&2; exit 1; }
-	@echo 'Making the virtual environment in $(VENV) (once; it takes a minute) …'
+	@echo 'Bringing the virtual environment $(VENV) up to date (the first time takes a minute) …'
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes -r requirements/build.txt -r requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .

@@ -10,7 +10,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import structlog
 
@@ -75,7 +74,9 @@ def built_gateways(settings: Settings) -> dict[str, GatewaySettings]:
 
 def build_providers(settings: Settings, public_url: str) -> dict[str, Provider]:
     """The providers, by name. `public_url`: where they can reach us."""
-    return {name: PROVIDERS[each.adapter](each, public_url) for name, each in built_providers(settings).items()}
+    return {
+        name: PROVIDERS[each.adapter](each, public_url) for name, each in built_providers(settings).items()
+    }
 
 
 def build_tables(settings: Settings) -> tuple[dict[str, ProviderMapping], Vocabulary]:
@@ -232,14 +233,15 @@ class Service:
             clock=clock,
             metrics=self.metrics,
             lifespan=self.lifespan,
-            accepting=Accepting(self.store, clock, make_id, has_directory=settings.contacts.source == "table"),
+            accepting=Accepting(
+                self.store, clock, make_id, has_directory=settings.contacts.source == "table"
+            ),
             gateways={
                 name: GatewayDoor(_gateway(settings, each), each.authorization)
                 for name, each in gateways.items()
             },
             providers={
-                name: ProviderDoor(each.allowed_ips)
-                for name, each in built_providers(settings).items()
+                name: ProviderDoor(each.allowed_ips) for name, each in built_providers(settings).items()
             },
             operators=[
                 Operator(each.name, each.token, each.role == "operator") for each in settings.ops.operators

@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, unquote_plus
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from bridge.core.callback_url import NotAllowed, find_destination
 from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request
@@ -45,7 +45,6 @@ __all__ = [
 
 _LONGEST_ID = 512  # characters
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CODE = re.compile(r"[0-9]{1,9}")
 
 
 class ErrorCode(IntEnum):
@@ -252,7 +251,7 @@ StatusReply = Done | NotFound | RefusedReport | TryLater | Unauthorized | Hopele
 
 
 class _Answer(Struct):
-    error_code: int | str
+    error_code: Annotated[int, Meta(ge=0, le=10**9)] | Annotated[str, Meta(pattern=r"^[0-9]{1,9}\Z")]
     error_message: Any = None
 
 
@@ -283,18 +282,12 @@ def read_status_reply(outcome: Outcome, *secrets: Secret) -> StatusReply:
 
 def _read_answer(reply: Reply, secrets: Sequence[Secret]) -> StatusReply:
     answer = read_json(_answer, reply.body) or read_json(_answer, without_trailing_commas(reply.body))
-    code = None if answer is None else _code(answer.error_code)
-    if answer is None or code is None:
+    if answer is None:
         reason = f"HTTP {reply.status} without a readable error_code"
         return TryLater("unreadable", reason, read_retry_after(reply.headers), False)
+    code = int(answer.error_code)
     if code == 0:
         return Done()
     message = answer.error_message if isinstance(answer.error_message, str) else ""
     text = redact(f"error_code {code}: {message}" if message else f"error_code {code}", *secrets)
     return NotFound(text) if "not found" in message.lower() else RefusedReport(code, text)
-
-
-def _code(value: int | str) -> int | None:
-    """An error code from 0; None where `value` is none."""
-    text = str(value).strip()
-    return int(text) if _CODE.fullmatch(text) else None

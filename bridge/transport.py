@@ -17,6 +17,7 @@ from typing import Protocol
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from bridge import __version__
 from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request
@@ -99,7 +100,7 @@ class ReportTransport:
         try:
             async with session.request(
                 request.method,
-                request.url,
+                URL(request.url, encoded=True),  # byte for byte: a callback_url may have a query of its own
                 headers=dict(request.headers),
                 data=request.body or None,
                 timeout=aiohttp.ClientTimeout(total=request.timeout),

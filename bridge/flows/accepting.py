@@ -84,7 +84,9 @@ class Accepting:
             return request
         draft = self._draft(gateway, request)
         if not self._has_directory and isinstance(draft, _Draft):
-            draft = Refusal(ErrorCode.DIRECTORY_DOWN, "the contact directory cannot be reached now, try later")
+            draft = Refusal(
+                ErrorCode.DIRECTORY_DOWN, "the contact directory cannot be reached now, try later"
+            )
         try:
             return await self._store.write(lambda tx: _store(tx, gateway, request, draft, full=full))
         except StoreError as error:

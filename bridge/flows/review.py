@@ -6,13 +6,15 @@ message to the look-up. Sending such a message again is a choice of its own (`re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import structlog
 from msgspec import Struct, json
 
 from bridge.core.lifecycle import advance
-from bridge.core.model import Millis, State, Status
+from bridge.core.model import Element, Malformed, Millis, State, Status
+from bridge.errors import StoreError
 from bridge.flows.applying import Applying, arrived_elements
 from bridge.flows.reporting import report_subject
 from bridge.flows.rules import Rules
@@ -24,6 +26,7 @@ from bridge.store.tx import Store, Tx
 
 __all__ = ["Actor", "Replayed", "dismiss", "replay", "replay_reports"]
 
+_log = structlog.get_logger()
 _CHUNK = 500
 
 
@@ -52,9 +55,20 @@ async def replay(
         after = chunk[-1].subject
         matched += len(chunk)
         for member in chunk:
-            replayed += await store.write(_bound(one, member))
+            replayed += await _attempt(store, _bound(one, member))
     await store.write(_audit(actor, "review.replay", {"review": item.id, "replayed": replayed}, now))
     return Replayed(matched, replayed)
+
+
+async def _attempt(store: Store, job: Callable[[Tx], Coroutine[Any, Any, int]]) -> int:
+    """What we failed on before may fail again: then it stays under review, and the others go on."""
+    try:
+        return await store.write(job)
+    except StoreError:
+        raise
+    except Exception as error:
+        _log.error("a replay failed", error=type(error).__name__)
+        return 0
 
 
 async def dismiss(store: Store, item: ReviewItem, actor: Actor, now: Millis) -> bool:
@@ -159,25 +173,30 @@ async def _replay_element(tx: Tx, rules: Rules, item: ReviewItem, member: Member
     if batch is None:
         return 0
     elements = arrived_elements(rules, batch)
-    if member.position is None:
-        chosen = elements
-    else:
-        chosen = elements[member.position : member.position + 1]
-    await review.settle_subject(tx, member.subject, now)
-    await Applying(tx, rules, batch.provider, now).apply(chosen)
-    return 0 if await _still_open(tx, rules, batch.provider, item, member, chosen) else 1
+    if member.position is not None:
+        elements = elements[member.position : member.position + 1]
+    await Applying(tx, rules, batch.provider, now).apply(elements)
+    if await _still_open(tx, rules, batch.provider, item, member, elements):
+        return 0
+    await review.settle_member(tx, item.id, member.subject, now)
+    return 1
 
 
 async def _still_open(
-    tx: Tx, rules: Rules, provider: str, item: ReviewItem, member: Member, chosen: list[Any]
+    tx: Tx,
+    rules: Rules,
+    provider: str,
+    item: ReviewItem,
+    member: Member,
+    elements: Sequence[tuple[inbox.Arrived, Element]],
 ) -> bool:
-    """Whether the element came to nothing again; an orphan then goes back under review at once."""
-    if item.kind is Kind.ORPHAN and await tx.one("orphan_raw", provider=provider, digest=member.subject):
-        await review.add_to_review(
-            tx, Kind.ORPHAN, item.cause, member, provider=provider, sample=item.sample, at=item.last_at
-        )
-        return True
-    return bool(await tx.all("reviews_of_subject", subject=member.subject))
+    """Whether it came to nothing again, for the same reason."""
+    mapping = rules.mappings[provider]
+    for _, element in elements:
+        if isinstance(element, Malformed) or not mapping.knows(element.event, element.status):
+            return True
+    is_orphan = await tx.one("orphan_raw", provider=provider, digest=member.subject) is not None
+    return item.kind is Kind.ORPHAN and is_orphan
 
 
 def _members_after(review_id: int, after: bytes) -> Callable[[Tx], Coroutine[Any, Any, list[Member]]]:

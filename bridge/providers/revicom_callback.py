@@ -21,7 +21,7 @@ __all__ = ["read_element", "usable_id"]
 
 _LONGEST_ID = 200  # characters
 _DIGITS_BEFORE_POINT = 18
-_DIGITS_AFTER_POINT = 12
+_DIGITS_AFTER_POINT = 30  # a sender that calculates in floating point writes up to 17
 
 _Id = Annotated[str, Meta(min_length=1, max_length=_LONGEST_ID)]
 _Word = Annotated[str, Meta(max_length=100)]

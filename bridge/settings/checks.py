@@ -31,11 +31,13 @@ def _check_provider(gateway: GatewaySettings, settings: Settings, problems: Prob
     path = join("gateways", gateway.name)
     key = f"{path}.provider"
     provider = settings.providers.get(gateway.provider)
-    if not problems.none_at(key, f"{path}.type"):
+    if not problems.none_at(key):
         return
-    if provider is not None:
+    if provider is not None and problems.none_at(f"{path}.type"):
         _check_fit(gateway, provider, key, problems)
-    elif problems.none_at(join("providers", gateway.provider)):  # else it is written, and its problem is said
+    if provider is None and problems.none_at(
+        join("providers", gateway.provider)
+    ):  # else it is written, and its problem is said
         known = settings.providers
         hint = did_you_mean(gateway.provider, known) or f"; there are: {', '.join(known) or 'none'}"
         problems.add(key, f"no [providers.…] table has this name{hint}")

@@ -57,5 +57,6 @@ def shown(value: object) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean "…"?` where a known word is near, else nothing."""
-    near = get_close_matches(word, list(known), n=1)
+    words = list(known)
+    near = get_close_matches(word, words, n=1) or [each for each in words if word and each.startswith(word)]
     return f'; did you mean "{near[0]}"?' if near else ""

@@ -45,6 +45,10 @@ class _Hint(NamedTuple):
         return isinstance(self.base, type) and issubclass(self.base, Struct)
 
     @property
+    def is_table(self) -> bool:
+        return self.is_struct or get_origin(self.base) is dict or self.mark(Tagged) is not None
+
+    @property
     def rules(self) -> list[Rule]:
         return [mark for mark in self.marks if isinstance(mark, Rule)]
 
@@ -59,9 +63,10 @@ class Reader:
         self._problems = problems
         self._leaves = leaves
 
-    def table(self, struct: type[S], raw: object, path: str, given: Mapping[str, object]) -> S:
+    def table(
+        self, struct: type[S], table: Mapping[str, object], path: str, given: Mapping[str, object]
+    ) -> S:
         """The struct that a table describes; `given` are fields that no key of the table can set."""
-        table = self._as_table(raw, path)
         hints = get_type_hints(struct, include_extras=True)
         self._refuse_others(table, [key for key in hints if key not in given], path)
         values = dict(given)
@@ -70,12 +75,6 @@ class Reader:
                 value = self._field(_Hint.of(annotation), table, key, path, str(values.get("name", "")))
                 values |= {} if value is UNREAD else {key: value}
         return struct(**values)
-
-    def _as_table(self, raw: object, path: str) -> dict[str, Any]:
-        if isinstance(raw, dict):
-            return raw
-        self._problems.add(path, wrong_type("a table", raw))
-        return {}
 
     def _refuse_others(self, table: Mapping[str, object], keys: list[str], path: str) -> None:
         for key in table:
@@ -88,9 +87,7 @@ class Reader:
         if key in table:
             return self._value(hint, table[key], where)
         if hint.is_struct and not hint.optional:
-            return self._value(
-                hint, {}, where
-            )  # a table that is not written: its keys may still need something
+            return self._value(hint, {}, where)  # not written, but its keys may still need something
         if source := hint.mark(FromEnvironment):
             return self._from_environment(hint, source, where, name)
         if REQUIRED in hint.marks:
@@ -98,6 +95,8 @@ class Reader:
         return UNREAD
 
     def _from_environment(self, hint: _Hint, source: FromEnvironment, where: str, name: str) -> object:
+        if source.needs_name and not name:
+            return UNREAD  # the missing name is a problem already, and which variable it is cannot be said
         variable = source.variable_for(name)
         if not self._leaves.has_variable(variable):
             self._problems.add(where, f"set it, or set {variable} in the environment")
@@ -109,18 +108,23 @@ class Reader:
         self, hint: _Hint, raw: object, path: str, given: Mapping[str, object] | None = None
     ) -> object:
         """Any value that is written; `given` goes to the struct, if it becomes one."""
-        if tagged := hint.mark(Tagged):
-            return self._tagged(tagged, raw, path, given or {})
-        if hint.is_struct:
-            return self.table(hint.base, raw, path, given or {})
-        if get_origin(hint.base) is dict:
-            return self._named(hint, raw, path)
+        if hint.is_table:
+            return self._any_table(hint, raw, path, given or {})
         if get_origin(hint.base) is tuple:
             return self._list(hint, raw, path)
         return self._leaves.read(hint.base, hint.rules, raw, path)
 
-    def _tagged(self, tagged: Tagged, raw: object, path: str, given: Mapping[str, object]) -> object:
-        table = self._as_table(raw, path)
+    def _any_table(self, hint: _Hint, raw: object, path: str, given: Mapping[str, object]) -> object:
+        if not isinstance(raw, dict):
+            self._problems.add(path, wrong_type("a table", raw))
+            return UNREAD
+        if tagged := hint.mark(Tagged):
+            return self._tagged(tagged, raw, path, given)
+        return self.table(hint.base, raw, path, given) if hint.is_struct else self._named(hint, raw, path)
+
+    def _tagged(
+        self, tagged: Tagged, table: Mapping[str, object], path: str, given: Mapping[str, object]
+    ) -> object:
         where = join(path, tagged.key)
         words = one_of(list(tagged.classes))
         if tagged.key not in table:
@@ -129,12 +133,12 @@ class Reader:
         word = self._leaves.read(str, [words], table[tagged.key], where)
         return UNREAD if word is UNREAD else self.table(tagged.classes[str(word)], table, path, given)
 
-    def _named(self, hint: _Hint, raw: object, path: str) -> dict[str, object]:
+    def _named(self, hint: _Hint, table: Mapping[str, object], path: str) -> dict[str, object]:
         """A table whose keys are names: of providers, of gateways, of headers."""
         key_hint, value_hint = (_Hint.of(argument) for argument in get_args(hint.base))
         defaults = hint.mark(NamedDefaults) or NamedDefaults({})
         values = {}
-        for name, body in self._as_table(raw, path).items():
+        for name, body in table.items():
             self._leaves.obeys(key_hint.rules, name, join(path, name))
             full = {**defaults.by_name.get(name, {}), **body} if isinstance(body, dict) else body
             values[name] = self._value(value_hint, full, join(path, name), {"name": name})

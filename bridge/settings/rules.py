@@ -42,9 +42,13 @@ class FromEnvironment:
 
     variable: str
 
+    @property
+    def needs_name(self) -> bool:
+        return "{}" in self.variable
+
     def variable_for(self, table: str) -> str:
         """The variable for a table of this name: `SMARTICO_MY_SMS_SECRET` for `my-sms`."""
-        return self.variable.format(re.sub("[^A-Z0-9]", "_", table.upper()) or "NAME")
+        return self.variable.format(re.sub("[^A-Z0-9]", "_", table.upper()))
 
 
 @dataclass(frozen=True, slots=True)

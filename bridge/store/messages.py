@@ -6,7 +6,7 @@ Functions over a `Tx`; they decide nothing about states.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -198,7 +198,8 @@ async def _sum_prices(tx: Tx, message_id: MessageId) -> dict[str, int | str | No
     parts = sum(parts for parts, _, _ in rows)
     if len(currencies) != 1:
         return {"parts": parts, "price": None, "currency": None}
-    amount = sum((Decimal(price) for _, price, _ in rows), Decimal(0))
+    with localcontext(prec=100):  # an amount may have more than the usual 28 digits
+        amount = sum((Decimal(price) for _, price, _ in rows), Decimal(0))
     return {"parts": parts, "price": format(amount, "f"), "currency": currencies.pop()}
 
 

@@ -97,6 +97,9 @@ ORDER BY id DESC LIMIT 1
 -- name: set_message_price
 UPDATE messages SET parts = :parts, price = :price, currency = :currency, updated_at = :now WHERE id = :id
 
+-- name: count_messages
+SELECT state, count(*) FROM messages GROUP BY state
+
 -- name: add_step
 INSERT INTO steps (message_id, at, kind, detail, actor) VALUES (:message_id, :at, :kind, :detail, :actor)
 
@@ -306,6 +309,9 @@ WHERE state = 'pending' AND due_at IS NOT NULL AND owed_at <= :until LIMIT :limi
 -- name: count_pending_reports
 SELECT lane, count(*) FROM reports WHERE state = 'pending' AND due_at IS NOT NULL GROUP BY lane
 
+-- name: count_reports
+SELECT state, count(*) FROM reports GROUP BY state
+
 -- name: count_dead_reports
 SELECT count(*) FROM reports WHERE state = 'dead'
 
@@ -327,6 +333,9 @@ SELECT review_id FROM review_members WHERE subject = :subject
 
 -- name: delete_member
 DELETE FROM review_members WHERE subject = :subject
+
+-- name: delete_one_member
+DELETE FROM review_members WHERE review_id = :review_id AND subject = :subject
 
 -- name: delete_members
 DELETE FROM review_members WHERE review_id = :review_id

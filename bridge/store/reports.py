@@ -92,11 +92,14 @@ async def release(tx: Tx, message_ids: Sequence[MessageId], now: Millis) -> None
 
 
 async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) -> int:
-    """Makes dead reports pending again, their counts forgotten; says how many were dead."""
+    """Makes dead reports pending again, their counts forgotten; says how many were dead.
+
+    Those of one message go out in the order in which they were owed, whatever the order of the keys.
+    """
     revived = 0
     for message_id, status in keys:
         revived += await tx.run("revive_report", message_id=message_id, status=status, now=now)
-        await release(tx, [message_id], now)
+    await release(tx, [message_id for message_id, _ in keys], now)
     return revived
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "get_review",
     "list_reviews",
     "members",
+    "settle_member",
     "settle_subject",
 ]
 
@@ -84,6 +85,13 @@ async def settle_subject(tx: Tx, subject: bytes, at: Millis) -> None:
     for (review_id,) in rows:
         if await tx.one("has_members", review_id=review_id) is None:
             await tx.run("settle_review", id=review_id, state="resolved", actor="", note="", at=at)
+
+
+async def settle_member(tx: Tx, review_id: int, subject: bytes, at: Millis) -> None:
+    """Takes one thing out of one item, which is resolved when nothing is left."""
+    await tx.run("delete_one_member", review_id=review_id, subject=subject)
+    if await tx.one("has_members", review_id=review_id) is None:
+        await tx.run("settle_review", id=review_id, state="resolved", actor="", note="", at=at)
 
 
 async def close_review(tx: Tx, review_id: int, actor: str, note: str, at: Millis) -> bool:

@@ -92,7 +92,9 @@ class ReportFilter(Struct, frozen=True):
 
 
 _MESSAGE_COLUMNS = ", ".join(f"m.{name}" for name in MessageRow.__struct_fields__)
-_REPORT_COLUMNS = "r.message_id, r.status, r.seq, r.state, m.gateway, r.attempts, r.due_at, r.owed_at, r.finished_at, r.last_error"
+_REPORT_COLUMNS = ", ".join(
+    f"{'m' if name == 'gateway' else 'r'}.{name}" for name in ReportRow.__struct_fields__
+)
 
 
 class _Where:

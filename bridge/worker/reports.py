@@ -233,7 +233,7 @@ class LanePump(Pump):
             timeout=target.timeout_seconds,
         )
         started = asyncio.get_running_loop().time()
-        reply = read_status_reply(await self._pumps.transport.exchange(request))
+        reply = read_status_reply(await self._pumps.transport.exchange(request), self._api_key)
         latency = asyncio.get_running_loop().time() - started
         self._pumps.metrics.report_seconds.observe(latency)
         self._pumps.metrics.reports.labels(report.gateway, type(reply).__name__).inc()

@@ -39,6 +39,8 @@ __all__ = ["SendPump"]
 
 _log = structlog.get_logger()
 _LOOKUPS_AT_ONCE = 50
+_GATHER = 0.02  # seconds
+_DOUBTFUL = 3  # answers in a row that leave open what was taken: then the provider is left alone for a while
 
 
 class SendPump(Pump):
@@ -68,6 +70,7 @@ class SendPump(Pump):
         self._left = left
         self._slots = asyncio.Semaphore(max_in_flight)
         self._asking: set[MessageId] = set()
+        self._doubtful = 0
         self._lookups_at: Millis = 0  # when the store has to be asked again for look-ups
         # One failure is enough: a request that fails says the same of the next one.
         self.breaker = Breaker(1, first=1.0, longest=15.0)
@@ -99,6 +102,9 @@ class SendPump(Pump):
         batch = await self._claim()
         if batch:
             self.spawn(self._send_and_release(batch))
+            if len(batch) < self._provider.max_batch:
+                # The next ones gather for an instant: a request costs milliseconds, a message in it microseconds.
+                await asyncio.sleep(_GATHER)
             return 0.0
         self._slots.release()
         return min(lookups_due, await self._until("queued"))
@@ -189,7 +195,13 @@ class SendPump(Pump):
                 wanted = min(retry_after or 0.0, 60.0)
                 if self.breaker.failed(now, reason, at_least=wanted):
                     _log.warning("the provider takes nothing now", provider=name, code=code, reason=reason)
+            case PerhapsTaken(reason):
+                self._doubtful += 1
+                doubt = self.breaker.is_open or self._doubtful >= _DOUBTFUL
+                if doubt and self.breaker.failed(now, reason):
+                    _log.error("the provider gives no clear answers", provider=name, reason=reason)
             case _:
+                self._doubtful = 0
                 if self.breaker.succeeded():
                     _log.info("the provider takes messages again", provider=name)
         self._metrics.provider_paused.labels(name).set(self.breaker.is_open)

@@ -117,7 +117,14 @@ class BridgeProcess:
         """Starts the service and waits until it is ready."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bridge", "serve", "--config", str(self.settings), stdout=log, stderr=log
+                sys.executable,
+                "-m",
+                "bridge",
+                "serve",
+                "--config",
+                str(self.settings),
+                stdout=log,
+                stderr=log,
             )
         await eventually(self._ready)
 
@@ -172,7 +179,9 @@ class BridgeProcess:
 class Stage:
     """A bridge and its peers."""
 
-    def __init__(self, bridge: BridgeProcess, provider: RevicomSimulator, smartico: SmarticoSimulator) -> None:
+    def __init__(
+        self, bridge: BridgeProcess, provider: RevicomSimulator, smartico: SmarticoSimulator
+    ) -> None:
         self.bridge = bridge
         self.provider = provider
         self.smartico = smartico
@@ -215,7 +224,8 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     """Peers and a started service with contacts; `parts` are further lines of its settings, by section."""
     revicom = RevicomSimulator(
-        provider or RevicomConfig(token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0), provider_faults
+        provider or RevicomConfig(token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0),
+        provider_faults,
     )
     crm = SmarticoSimulator(SmarticoConfig(api_key="key-of-smartico"), smartico_faults)
     async with revicom, crm:

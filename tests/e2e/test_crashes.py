@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.sim import RevicomConfig, RevicomFaults, SmarticoFaults, judge
-from tests.e2e.stage import PHONES, SMS, WHATSAPP, open_stage, eventually
+from tests.e2e.stage import PHONES, SMS, WHATSAPP, eventually, open_stage
 
 FAULTS = RevicomFaults(
     slow=0.2, slow_seconds=0.2, early=0.2, shuffle=0.5, repeat_batch=0.2, repeat_element=0.1, reset_after=0.05
@@ -26,7 +26,9 @@ async def test_kill_9_in_the_middle_of_traffic_loses_nothing_and_sends_nothing_t
     config = RevicomConfig(token="token-of-revicom", resend_seconds=0.3, step_seconds=0.1)
     smartico = SmarticoFaults(error=0.05, slow=0.05, slow_seconds=0.3)
     draw = random.Random(7)
-    async with open_stage(tmp_path, provider=config, provider_faults=FAULTS, smartico_faults=smartico) as stage:
+    async with open_stage(
+        tmp_path, provider=config, provider_faults=FAULTS, smartico_faults=smartico
+    ) as stage:
         users = sorted(PHONES)
         traffic = asyncio.create_task(
             stage.smartico.run_traffic(stage.bridge.url, [SMS, WHATSAPP], users, rate=60, messages=300)
@@ -88,11 +90,11 @@ async def test_while_draining_everything_says_not_now(tmp_path: Path) -> None:
             return (await stage.api.get("/readyz")).status_code == 503
 
         await eventually(unready)
-        refused = await stage.api.post(
-            "/smartico/sms", json={}, headers={"Authorization": SMS.authorization}
-        )
+        refused = await stage.api.post("/smartico/sms", json={}, headers={"Authorization": SMS.authorization})
         assert (refused.status_code, refused.json()["error_code"]) == (200, 8)
-        callback = await stage.api.post("/callbacks/revicom", json=[], auth=("revicom", "password-of-callbacks"))
+        callback = await stage.api.post(
+            "/callbacks/revicom", json=[], auth=("revicom", "password-of-callbacks")
+        )
         assert callback.status_code == 503
         assert await stopping == 0
 

@@ -30,7 +30,9 @@ def basic(password: str = "password-of-callbacks") -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"revicom:{password}".encode()).decode()}
 
 
-async def post(stage: Stage, content: Any, gateway: str = "sms", headers: dict[str, str] = SEND) -> httpx.Response:
+async def post(
+    stage: Stage, content: Any, gateway: str = "sms", headers: dict[str, str] = SEND
+) -> httpx.Response:
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     async with httpx.AsyncClient() as client:
         return await client.post(f"{stage.bridge.url}/smartico/{gateway}", content=raw, headers=headers)
@@ -131,10 +133,14 @@ async def test_callbacks_want_credentials_and_json(stage: Stage) -> None:
     """401 without the password, 400 for what is no batch (kept for review), 200 for an empty batch, 404 for strangers."""
     async with httpx.AsyncClient(base_url=stage.bridge.url) as client:
         assert (await client.post("/callbacks/revicom", content=b"[]")).status_code == 401
-        assert (await client.post("/callbacks/revicom", content=b"[]", headers=basic("no"))).status_code == 401
+        assert (
+            await client.post("/callbacks/revicom", content=b"[]", headers=basic("no"))
+        ).status_code == 401
         assert (await client.post("/callbacks/nobody", content=b"[]", headers=basic())).status_code == 404
         assert (await client.post("/callbacks/revicom", content=b"[]", headers=basic())).status_code == 200
-        assert (await client.post("/callbacks/revicom", content=b"nonsense", headers=basic())).status_code == 400
+        assert (
+            await client.post("/callbacks/revicom", content=b"nonsense", headers=basic())
+        ).status_code == 400
         assert (await client.post("/callbacks/revicom", content=b'"x"', headers=basic())).status_code == 400
     items = (await stage.api.get("/api/review")).json()["items"]
     assert {item["kind"] for item in items} == {"unreadable"}
@@ -245,11 +251,17 @@ async def test_dead_reports_are_visible_and_replayable(tmp_path: Path) -> None:
         (dead,) = (await stage.api.get("/api/reports", params={"state": "dead"})).json()["items"]
         assert (dead["status"], dead["ext_message_id"]) == ("accepted", ext_message_id)
         preview = {"filter": {"state": "dead"}, "dry_run": True}
-        assert (await stage.api.post("/api/reports/replay", json=preview)).json() == {"matched": 1, "replayed": 0}
+        assert (await stage.api.post("/api/reports/replay", json=preview)).json() == {
+            "matched": 1,
+            "replayed": 0,
+        }
         replay = {"ids": [dead["id"]], "reason": "Smartico is back"}
         viewer = {"Authorization": f"Bearer {VIEWER_TOKEN}"}
         assert (await stage.api.post("/api/reports/replay", json=replay, headers=viewer)).status_code == 403
-        assert (await stage.api.post("/api/reports/replay", json=replay)).json() == {"matched": 1, "replayed": 1}
+        assert (await stage.api.post("/api/reports/replay", json=replay)).json() == {
+            "matched": 1,
+            "replayed": 1,
+        }
         await eventually(lambda: stage.statuses(ext_message_id) == ["delivered", "accepted"])
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,7 @@ from bridge.pii import mask_phone
 from bridge.store import messages
 from bridge.store.messages import MessageView, NewMessage
 from bridge.store.sqlite import open_store
-from bridge.store.tx import Row, Store
+from bridge.store.tx import Row, Store, Tx
 from bridge.tables import load_vocabulary
 
 NOW = 1_795_234_921_250
@@ -150,14 +151,15 @@ def happen(store: Store) -> Happen:
     async def happen(
         message_id: MessageId, *happenings: Happening, at: int = NOW, settled_at: int = 0
     ) -> MessageView:
-        message = (await store.read(lambda tx: messages.load_messages(tx, [message_id])))[message_id]
-        for happening in happenings:
+        async def job(tx: Tx, happening: Happening | None = None) -> MessageView:
+            message = (await messages.load_messages(tx, [message_id]))[message_id]
+            if happening is None:
+                return message
             transition = advance(message.snapshot, happening, vocabulary)
-            message = await store.write(
-                lambda tx, before=message, transition=transition: messages.save_transition(
-                    tx, before, transition, at, settled_at
-                )
-            )
-        return message
+            return await messages.save_transition(tx, message, transition, at, settled_at)
+
+        for happening in happenings:
+            await store.write(partial(job, happening=happening))
+        return await store.read(job)
 
     return happen

@@ -140,7 +140,7 @@ async def test_another_process_is_refused(database: Path, owner: subprocess.Pope
     """The lock holds across processes; readers are let in, and learn where the owner answers."""
     with pytest.raises(StoreError, match="Another process"):
         open_store(database, "")
-    assert read_owner(database) == {"pid": owner.pid, "url": "http://127.0.0.1:8080"}
+    assert read_owner(database) == {"pid": str(owner.pid), "url": "http://127.0.0.1:8080"}
     reader = open_reader(database, "")
     assert await reader.read(lambda tx: tx.one("get_meta", key="hash_check"))
     await reader.close()
@@ -164,12 +164,12 @@ async def test_nobody_owns_a_closed_file(database: Path) -> None:
     """After an orderly end, and where there never was a database, no owner is found; closing twice is harmless."""
     assert read_owner(database) is None
     store = open_store(database, "")
-    assert read_owner(database) == {"pid": os.getpid()}
+    assert read_owner(database) == {"pid": str(os.getpid())}
     await store.close()
     assert read_owner(database) is None
     other = open_store(database, "")
     await store.close()
-    assert read_owner(database) == {"pid": os.getpid()}
+    assert read_owner(database) == {"pid": str(os.getpid())}
     await other.close()
 
 
@@ -412,7 +412,7 @@ async def test_a_backup_while_it_is_written(database: Path, tmp_path: Path) -> N
         copying = asyncio.create_task(asyncio.to_thread(copy))
         while not done.is_set():
             written += 1
-            await store.write(pair(written))
+            await asyncio.gather(*(store.write(pair(written)) for _ in range(3)))
         await copying
     assert mode(target) == 0o600
     copied = open_store(target, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from contextlib import ExitStack, closing
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -57,25 +58,29 @@ def open_store(path: Path, pii_key: str) -> SqliteStore:
         raise StoreError(
             f"The folder {path.parent} of the database does not exist: create it, or change database.url."
         )
-    lock = OwnerLock(path)
-    try:
-        connection = connect(path, read_only=False)
+    with ExitStack() as undo:
+        lock = undo.enter_context(OwnerLock(path))
         _protect(path)
-        migrate(connection)
-        vault = _vault(connection, pii_key)
-    except BaseException:
-        lock.release()
-        raise
-    readers = [Reader(connect(path, read_only=True), vault, f"sqlite-reader-{n}") for n in range(_READERS)]
-    return SqliteStore(vault, Writer(connection, vault, "sqlite-writer"), readers, lock)
+        writing = undo.enter_context(closing(connect(path, read_only=False)))
+        migrate(writing)
+        vault = _vault(writing, pii_key)
+        reading = [undo.enter_context(closing(connect(path, read_only=True))) for _ in range(_READERS)]
+        undo.pop_all()
+    readers = [Reader(connection, vault, f"sqlite-reader-{n}") for n, connection in enumerate(reading)]
+    return SqliteStore(vault, Writer(writing, vault, "sqlite-writer"), readers, lock)
 
 
 def open_reader(path: Path, pii_key: str) -> SqliteStore:
     """Opens the file beside its owner, to read only. Raises StoreError with the mend."""
-    connection = connect(path, read_only=True)
-    return SqliteStore(
-        _vault(connection, pii_key), None, [Reader(connection, _vault(connection, pii_key), "reader")], None
-    )
+    with ExitStack() as undo:
+        connection = undo.enter_context(closing(connect(path, read_only=True)))
+        if _known_version(connection) < latest_version():
+            raise StoreError(
+                f"The database {path} is not up to date: run bridge db migrate, or start bridge serve."
+            )
+        vault = _vault(connection, pii_key)
+        undo.pop_all()
+    return SqliteStore(vault, None, [Reader(connection, vault, "sqlite-reader")], None)
 
 
 def schema_version(path: Path) -> int:
@@ -96,11 +101,7 @@ def latest_version() -> int:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Runs the migrations that the file has not seen, each in a transaction. A newer file is refused."""
-    version, scripts = _version(connection), _scripts()
-    if version > len(scripts):
-        raise StoreError(
-            "The database was written by a newer version of bridge: install that version, or restore a backup."
-        )
+    version, scripts = _known_version(connection), _scripts()
     try:
         for number, script in enumerate(scripts[version:], version + 1):
             connection.executescript(
@@ -114,24 +115,34 @@ def backup(path: Path, target: Path) -> None:
     """Copies the database, also while it is being written, into a new file. Raises StoreError."""
     if target.exists():
         raise StoreError(f"{target} exists already: name a new file.")
-    source, copy = connect(path, read_only=True), None
     try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        copy = sqlite3.connect(target)
-        source.backup(copy, pages=1000)
+        with closing(connect(path, read_only=True)) as source:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            _copy(source, target)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"The backup into {target} failed ({error}).") from error
-    finally:
-        source.close()
-        if copy is not None:
-            copy.close()
+
+
+def _copy(source: sqlite3.Connection, target: Path) -> None:
+    try:
+        with closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)  # in one step: one of several begins anew whenever something is committed
+    except BaseException:
+        target.unlink()  # half a backup is none, and it would be in the way of the next one
+        raise
 
 
 def _protect(path: Path) -> None:
-    """The file holds personal data: only its owner may read it, and so the files beside it."""
-    for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-        if file.exists():
-            file.chmod(0o600)
+    """The file holds personal data: only its owner may read it. SQLite makes those beside it with the same rights."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            if file.exists():
+                file.chmod(0o600)
+    except OSError as error:
+        raise StoreError(
+            f"The database {path} cannot be opened ({error.strerror}); check the path and its rights."
+        ) from error
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -139,6 +150,16 @@ def _version(connection: sqlite3.Connection) -> int:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.Error as error:
         raise StoreError(f"The file is no SQLite database ({error}); change database.url.") from error
+    return version
+
+
+def _known_version(connection: sqlite3.Connection) -> int:
+    """The version of a file that this program can understand."""
+    version = _version(connection)
+    if version > latest_version():
+        raise StoreError(
+            "The database was written by a newer version of bridge: install that version, or restore a backup."
+        )
     return version
 
 
@@ -180,11 +201,18 @@ def _get_meta(connection: sqlite3.Connection, key: str) -> bytes | None:
         row = await tx.one("get_meta", key=key)
         return row[0] if row else None
 
-    return run_job(job, SqliteTx(connection, Vault(b"")))
+    return _run(connection, job)
 
 
 def _set_meta(connection: sqlite3.Connection, key: str, value: bytes) -> None:
     async def job(tx: Tx) -> None:
         await tx.run("set_meta", key=key, value=value)
 
-    run_job(job, SqliteTx(connection, Vault(b"")))
+    _run(connection, job)
+
+
+def _run(connection: sqlite3.Connection, job: Job[T]) -> T:
+    try:
+        return run_job(job, SqliteTx(connection, Vault(b"")))
+    except sqlite3.Error as error:
+        raise StoreError(f"The database cannot be used ({error}).") from error

@@ -52,7 +52,7 @@ class OwnerLock:
 
     def note(self, owner: dict[str, str]) -> None:
         """Writes who the owner is; anyone may read it while the lock is held."""
-        data = json.dumps({"pid": os.getpid(), **owner}).encode()
+        data = json.dumps({"pid": str(os.getpid()), **owner}).encode()
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, data, 0)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from litestar import Request
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from bridge.core.model import Millis
@@ -21,7 +21,7 @@ __all__ = ["Limit", "Page", "moment", "read_cursor", "read_json", "write_cursor"
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many, at most")]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many, at most")]
 
 
 class Page(Struct, Generic[T]):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from litestar import Request, get
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from bridge.core.model import id_from_text, id_text
 from bridge.flows.showing import MessageJson, MessageWithTimeline, message_json, message_with_timeline
@@ -18,8 +18,8 @@ from bridge.web.context import WebContext
 
 __all__ = ["message_routes"]
 
-AnyId = Annotated[str, Parameter(query="query", description="Any id, a phone number or an e-mail address")]
-When = Annotated[str | None, Parameter(description="RFC 3339, a date, or an age like 2h")]
+AnyId = Annotated[str, QueryParameter(name="query", description="Any id, a phone number or an e-mail address")]
+When = Annotated[str | None, QueryParameter(description="RFC 3339, a date, or an age like 2h")]
 
 
 def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
@@ -30,7 +30,7 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any],
         text: AnyId = "",
         gateway: str = "",
-        message_state: Annotated[str, Parameter(query="state")] = "",
+        message_state: Annotated[str, QueryParameter(name="state")] = "",
         since: When = None,
         until: When = None,
         limit: Limit = 100,

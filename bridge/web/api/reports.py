@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from litestar import Request, get, post
 from litestar.exceptions import ValidationException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from bridge.core.model import MessageId, Status, id_from_text, id_text
@@ -56,7 +56,7 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     @get("/api/reports", tags=["API"], summary="The status reports owed to Smartico")
     async def reports(
         request: Request[Any, Any, Any],
-        report_state: Annotated[str, Parameter(query="state", description="pending, done or dead")] = "",
+        report_state: Annotated[str, QueryParameter(name="state", description="pending, done or dead")] = "",
         gateway: str = "",
         limit: Limit = 100,
         cursor: str | None = None,

@@ -1,0 +1,70 @@
+"""Secrets, and what came from the environment, show neither in problems nor in printed settings."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import pytest
+
+from tests.settings.mistakes import SMS
+from tests.settings.support import ENVIRON, SECTION_2, parse, problems, refusal
+
+CANARY = "c4n4ry"
+
+
+def _mutations() -> list[str]:
+    """Settings with the canary wherever a secret or a filled-in value can stand, each wrong there."""
+    bad = f"{CANARY}\\n"
+    return [
+        f'smartico.api_key = "{bad}"',
+        f'smartico.fallback_callback_url = "{CANARY}"',
+        f'database.url = "mysql://u:{CANARY}@h/db"',
+        f'database.pii_key = "{CANARY}"',
+        f'providers.revicom = {{ token = "{bad}", callback_password = "{bad}" }}',
+        f'providers.revicom.base_url = "https://u:{CANARY}@a.example"',
+        f'providers.mail.password = "{bad}"',
+        f'providers.sendgrid.token = "{bad}"',
+        f'providers.inbox = {{ url = "{CANARY}", headers = {{ A = "{bad}" }}, callback_password = "{bad}" }}',
+        f'{SMS}authorization = ["{bad}"]',
+        f'{SMS}authorization = "{CANARY}"',
+        f'{SMS}api_key = "{bad}"',
+        f'communications = {{ authorization = ["{bad}"], forward_headers = {{ A = "{bad}" }} }}',
+        f'inbound.forward_headers = {{ A = "{bad}" }}',
+        f'contacts.http.headers = {{ A = "{bad}" }}',
+        f'ops.operators = [{{ name = "alice", token = "{CANARY}" }}]',
+        f'smartico.apikey = "{CANARY}"',
+        'server.host = "${CANARY} "',
+        'server.port = "${CANARY}"',
+        'contacts.source = "${CANARY}"',
+        'contacts.default_region = "${CANARY}"',
+        'smartico.callback_hosts = ["*${CANARY}"]',
+        'smartico.allowed_ips = ["${CANARY}"]',
+        'providers.x.adapter = "${CANARY}"',
+        f'{SMS}provider = "${{CANARY}}"',
+        f'{SMS}type = "${{CANARY}}"',
+        'ops.operators = [{ name = "${CANARY}\\n", token = "${CANARY}" }]',
+        'mappings_dir = "${CANARY}${NOWHERE}"',
+    ]
+
+
+@pytest.mark.parametrize("text", _mutations())
+def test_secrets_never_show_in_problems(text: str) -> None:
+    """No problem shows a secret, nor a value that came from the environment."""
+    error = refusal(text, ENVIRON | {"CANARY": CANARY})
+    assert CANARY not in f"{error} {error!r} {error.sentence} {error.problems!r} {error.args!r}"
+
+
+def test_written_values_show() -> None:
+    """A value that stands in the file and is no secret is shown, cut when it is long."""
+    assert problems(f'contacts.source = "{"x" * 500}"')["contacts.source"].endswith(f'not "{"x" * 60}…"')
+
+
+def test_secrets_never_show_in_settings() -> None:
+    """Printed settings hold none of the secrets that they were given, nor do their warnings."""
+    key = b64encode(b"k" * 32).decode()
+    url = "postgresql://user:pg-password@host/name"
+    text = SECTION_2.replace('pii_key = ""', f'pii_key = "{key}"').replace("sqlite:///bridge.db", url)
+    settings = parse(text)
+    seen = f"{settings} {settings!r} {settings.warnings}"
+    for secret in (*ENVIRON.values(), key, "pg-password"):
+        assert secret not in seen
