@@ -88,7 +88,7 @@ role = "operator"
 """
 
 # What can go wrong and must cost nothing. Ambiguous ends come after the messages were taken: then the look-up finds
-# them. (A request that is lost before that leaves no trace, and by default a person has to decide; see `bridge review`.)
+# them. (A request that is lost before that leaves no trace, and by default a person has to decide: `bridge review`.)
 _PROVIDER_FAULTS = RevicomFaults(
     slow=0.05,
     slow_seconds=0.5,

@@ -1,8 +1,8 @@
 """Smartico's side of the bridge: its send requests read, answers and status reports written, its replies read.
 
 Pure: bytes in, values out; no clock, no client, no settings. Nothing here raises on what comes from outside, and no
-message or reason repeats a value of a request, or a secret. Source: CONTRACT sections 4 and 6, and
-seeds/smartico-secured-messaging-gateways (2026-10).
+message or reason repeats a value of a request, or a secret. Source: help.smartico.ai,
+technical guide "Secured messaging gateways (Email/SMS/IM)" (2026-10).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class ErrorCode(IntEnum):
-    """The `error_code` of a refused request. Source: CONTRACT section 4."""
+    """The `error_code` of a refused request."""
 
     UNKNOWN_USER = 1
     INVALID = 2
@@ -259,7 +259,7 @@ _answer = msgspec.json.Decoder(_Answer)
 
 
 def read_status_reply(outcome: Outcome, *secrets: Secret) -> StatusReply:
-    """What became of a status report (the table of CONTRACT section 6).
+    """What became of a status report (docs/architecture.md has the table).
 
     `secrets` are kept out of the texts, should the answer repeat them: hand in the api_key.
     """

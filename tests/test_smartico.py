@@ -147,6 +147,13 @@ def test_refused_documents(raw: bytes) -> None:
     assert refusal(decode_send(raw))
 
 
+def test_broken_utf_8_in_an_unknown_field() -> None:
+    """A request that is good but for bytes in a field that nobody reads is refused all the same."""
+    raw = json.dumps({**SAMPLE, "unknown": "x"}).encode()
+    assert decode_send(raw) == READ
+    assert refusal(decode_send(raw.replace(b'"x"', b'"\xff"'))) == "the request is not UTF-8"
+
+
 @given(st.binary(max_size=300))
 @example(b"\xed\xa0\x80")
 def test_any_bytes(raw: bytes) -> None:

@@ -85,7 +85,7 @@ async def test_nobody_listens(transport: Transport) -> None:
 
 
 async def test_a_reset_is_doubt_and_the_request_is_not_repeated(transport: Transport) -> None:
-    """A connection that is lost after the request was written is no certainty, and the client must not try by itself."""
+    """A connection that is lost after the request was written is no certainty, and is not tried again by itself."""
     async with listening(reset) as peer:
         assert isinstance(await transport.exchange(Request("GET", peer.url, 2.0)), NoReply)
         assert len(peer.requests) == 1
@@ -117,7 +117,7 @@ async def test_a_slow_drip_ends_with_the_time_out(transport: Transport) -> None:
 
     async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-        for _ in range(1000):
+        for _each in range(1000):
             writer.write(b"x")
             await writer.drain()
             await asyncio.sleep(0.05)

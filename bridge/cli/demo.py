@@ -107,9 +107,10 @@ def _line(figures: Figures) -> str:
 def _conclude(figures: Figures, *, drained: bool) -> int:
     verdict = figures.verdict
     print(
-        f"{figures.accepted:,} messages accepted, {figures.sent:,} sent through real HTTP, {figures.callbacks:,} callbacks, "
-        f"{figures.reports:,} status reports, {figures.retries:,} retries: "
-        f"{len(verdict.lost):,} lost, {len(verdict.sent_twice):,} sent twice, {len(verdict.out_of_order):,} out of order."
+        f"{figures.accepted:,} messages accepted, {figures.sent:,} sent through real HTTP, "
+        f"{figures.callbacks:,} callbacks, {figures.reports:,} status reports, {figures.retries:,} retries: "
+        f"{len(verdict.lost):,} lost, {len(verdict.sent_twice):,} sent twice, "
+        f"{len(verdict.out_of_order):,} out of order."
     )
     for finding in [*verdict.lost, *verdict.unexpected, *verdict.out_of_order][:10]:
         print(f"  {finding.ext_message_id}: {finding.what}")

@@ -2,7 +2,7 @@
 
 `MOVES` is the one table of moves; nobody else compares states. `advance` is the one rule: *a status is owed when the
 move is allowed and the status was never owed before*. It is pure and does not depend on the order of a history that
-does not contradict itself (CONTRACT section 5): the tests try every permutation.
+does not contradict itself: the tests try every permutation.
 """
 
 from __future__ import annotations

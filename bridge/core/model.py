@@ -57,7 +57,7 @@ class Mark(StrEnum):
 
 
 class Status(StrEnum):
-    """Smartico's eight words for a status report. Source: seeds/smartico-secured-messaging-gateways, 2026-10."""
+    """Smartico's eight words for a status report. Source: help.smartico.ai, 2026-10."""
 
     ACCEPTED = "accepted"
     DELIVERED = "delivered"

@@ -1,7 +1,4 @@
-"""Delays as values: when to try again, and when to stop. Jitter is an argument between -1 and 1.
-
-Source of the schedules: CONTRACT sections 4 and 6.
-"""
+"""Delays as values: when to try again, and when to stop. Jitter is an argument between -1 and 1."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reporting: what the answer to a status report means for it (`judge`, pure), and storing what came of many.
 
-The table is CONTRACT section 6. Two schedules count separately: one for "not found", one for everything else.
+docs/architecture.md has the table. Two schedules count separately: one for "not found", one for everything else.
 """
 
 from __future__ import annotations

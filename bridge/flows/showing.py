@@ -1,6 +1,6 @@
 """Messages, reports and review items as people and scripts see them: RFC 3339 times, money as text, addresses masked.
 
-The shapes of `/api` (CONTRACT section 3), also printed by the commands with `--json`.
+The shapes of `/api` (`/openapi.json`), also printed by the commands with `--json`.
 """
 
 from __future__ import annotations

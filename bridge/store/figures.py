@@ -22,8 +22,8 @@ class Figures(Struct, frozen=True):
 async def count_all(tx: Tx) -> Figures:
     waiting, _ = await inbox.waiting(tx)
     return Figures(
-        messages=dict(await tx.all("count_messages")),  # type: ignore[arg-type]
-        reports=dict(await tx.all("count_reports")),  # type: ignore[arg-type]
+        messages=dict(await tx.all("count_messages")),
+        reports=dict(await tx.all("count_reports")),
         inbox_waiting=waiting,
-        review=dict(await tx.all("count_reviews")),  # type: ignore[arg-type]
+        review=dict(await tx.all("count_reviews")),
     )

@@ -41,10 +41,6 @@ SELECT ext_user_id FROM contacts WHERE phone_hash = :hash
 UNION
 SELECT ext_user_id FROM contacts WHERE email_hash = :hash
 
--- name: list_contacts
-SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, updated_at
-FROM contacts WHERE ext_user_id > :after ORDER BY ext_user_id LIMIT :limit
-
 -- name: get_opt_outs
 SELECT channel, closed_at, reason FROM opt_outs WHERE subject = :subject ORDER BY channel
 

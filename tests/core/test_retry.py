@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.core.retry import JITTER, doubling, scheduled
 
-# CONTRACT section 2: retry_schedule and not_found_schedule
+# The defaults of retry_schedule and not_found_schedule
 RETRY = [5, 15, 60, 300, 900, 3600, 7200, 14400, 28800, 43200]
 NOT_FOUND = [1, 2, 5, 15, 60, 300, 1800]
 

@@ -79,7 +79,7 @@ role = "viewer"
 """
 
 
-async def eventually(condition: Callable[[], Any | Awaitable[Any]], seconds: float = 20.0) -> Any:
+async def eventually(condition: Callable[[], Any | Awaitable[Any]], seconds: float = 40.0) -> Any:
     """The first true value of the condition; fails when it stays false for too long."""
     end = asyncio.get_running_loop().time() + seconds
     while True:
@@ -205,6 +205,19 @@ class Stage:
         """What Smartico learned of a message, in order."""
         known = self.smartico.ledger.messages.get(ext_message_id)
         return [arrival.status for arrival in known.arrivals] if known else []
+
+    async def told(self, ext_message_id: str, kind: str, times: int) -> dict[str, Any] | None:
+        """The message, once its timeline has so many steps of a kind."""
+        shown = await self.message(ext_message_id)
+        found = [step for step in shown["timeline"] if step["kind"] == kind]
+        return shown if len(found) == times else None
+
+    def has_statuses(self, ext_message_id: str, expected: list[str]) -> bool:
+        return self.statuses(ext_message_id) == expected
+
+    def provider_has(self, messages: int) -> bool:
+        """Whether the provider has taken so many messages."""
+        return len(self.provider.ledger.messages) == messages
 
     async def message(self, ext_message_id: str) -> dict[str, Any]:
         answer = await self.api.get(f"/api/messages/{ext_message_id}")

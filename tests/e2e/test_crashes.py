@@ -6,6 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bridge.sim import RevicomConfig, RevicomFaults, SmarticoFaults, judge
@@ -58,9 +59,9 @@ async def test_kill_9_in_the_middle_of_traffic_loses_nothing_and_sends_nothing_t
         await eventually(lambda: _review_count(stage.api, len(verdict.lost)))
 
 
-async def _review_count(api: object, expected: int) -> bool:
-    answer = await api.get("/api/review")  # type: ignore[attr-defined]
-    counts = [item["count"] for item in answer.json()["items"] if item["kind"] == "unknown_send"]
+async def _review_count(api: httpx.AsyncClient, expected: int) -> bool:
+    items = (await api.get("/api/review")).json()["items"]
+    counts: list[int] = [item["count"] for item in items if item["kind"] == "unknown_send"]
     return sum(counts) == expected
 
 

@@ -1,4 +1,4 @@
-"""Flows on a real SQLite database, with the real Revicom adapter and the shipped tables; only the sockets are missing."""
+"""Flows on a real SQLite database, with the real Revicom adapter and the shipped tables; only sockets are missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.app import build_providers, build_rules, make_id
 from bridge.core.model import MessageId
 from bridge.flows import callbacks, sending
 from bridge.flows.accepting import Accepting, Gateway, Stored
-from bridge.flows.directory import ContactDraft, keep
+from bridge.flows.directory import ContactDraft, KnownContact, find, keep
 from bridge.flows.rules import Rules
 from bridge.flows.showing import MessageWithTimeline, message_with_timeline
 from bridge.providers.protocol import Accepted
@@ -96,6 +96,11 @@ class Desk:
         """The statuses that Smartico is owed, in their order."""
         rows = await self.store.read(lambda tx: tx.all("message_reports", message_id=message_id))
         return [row[0] for row in rows]
+
+    async def contact(self, user: str) -> KnownContact:
+        found = await self.store.read(lambda tx: find(tx, user))
+        assert found is not None
+        return found
 
     async def show(self, message_id: MessageId) -> MessageWithTimeline:
         found = await self.store.read(lambda tx: message_with_timeline(tx, message_id))

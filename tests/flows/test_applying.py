@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.flows import callbacks, directory, review
+from bridge.flows import callbacks, review
 from bridge.flows.review import Actor
 from bridge.store.review import ReviewItem, list_reviews
 from tests.flows.desk import PHONE, Desk, open_desk
@@ -197,7 +197,7 @@ async def test_orphans_show_after_a_quarter_of_an_hour_and_can_still_be_adopted(
 
 
 async def test_one_review_item_a_code_however_many_elements(desk: Desk) -> None:
-    """A hundred elements with the same new code are one line with a count; a replay leaves them while they are unmapped."""
+    """A hundred elements with a new code are one line with a count; a replay leaves them while they are unmapped."""
     await desk.accept()
     await desk.submit(UUID)
     for second in range(0, 100, 10):
@@ -260,6 +260,6 @@ async def test_a_stop_in_the_name_of_several_contacts(desk: Desk) -> None:
     )
     assert await desk.owed(message_id) == ["unsubscribed"]
     for user in ("player", "twin"):
-        known = await desk.store.read(lambda tx, user=user: directory.find(tx, user))
+        known = await desk.contact(user)
         assert [each.channel for each in known.opt_outs] == ["SMS"]
         assert known.opt_outs[0].reason == "the person wrote STOP"

@@ -1,4 +1,4 @@
-"""What each answer of Smartico makes of a status report: the table of CONTRACT section 6."""
+"""What each answer of Smartico makes of a status report."""
 
 from __future__ import annotations
 

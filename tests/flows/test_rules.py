@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.flows.rules import opt_out_keyword
 
-# CONTRACT section 2: [opt_out] keywords
+# The default of [opt_out] keywords
 KEYWORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "OPTOUT", "REVOKE"})
 
 

@@ -3,7 +3,7 @@
 A *job* is a coroutine function over a `Tx`. Its awaits never suspend here, for every statement runs at once in the
 thread that owns the connection; a job that awaits anything else (a socket, a sleep) is refused, so no transaction can
 stay open across I/O. The writer takes all jobs that wait, runs them in one `BEGIN IMMEDIATE … COMMIT` and answers them
-after it (group commit: ../docs/performance.md has the figures). When one job fails, the group is rolled back and its
+after it (group commit). When one job fails, the group is rolled back and its
 halves run again, until the failing job is alone: one caller's error is nobody else's. Jobs must have no effect but on
 the database.
 """

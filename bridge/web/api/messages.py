@@ -18,7 +18,9 @@ from bridge.web.context import WebContext
 
 __all__ = ["message_routes"]
 
-AnyId = Annotated[str, QueryParameter(name="query", description="Any id, a phone number or an e-mail address")]
+AnyId = Annotated[
+    str, QueryParameter(name="query", description="Any id, a phone number or an e-mail address")
+]
 When = Annotated[str | None, QueryParameter(description="RFC 3339, a date, or an age like 2h")]
 
 

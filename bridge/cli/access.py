@@ -1,0 +1,115 @@
+"""How a command gets at the database: the only place that decides.
+
+Reading: the file is opened read-only, beside a running service if there is one. Changing: one process owns a SQLite
+file, so while a service runs, changes go through its `/api`; else the command becomes the owner and calls the very same
+flows. A file that is missing or not up to date is made or brought up to date first, which only the owner may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from bridge.errors import BridgeError, StoreError
+
+if TYPE_CHECKING:
+    from bridge.flows.directory import ContactDraft, Erased
+    from bridge.flows.review import Replayed
+    from bridge.secret import Secret
+    from bridge.settings import Settings
+    from bridge.store.tx import Store
+    from bridge.web.api.reports import ReplayRequest
+
+__all__ = ["Backend", "find_owner", "open_for_changing", "open_for_reading", "prepare_database"]
+
+
+class Backend(Protocol):
+    """The changes that commands make. None: there is nothing of that name. All methods raise BridgeError."""
+
+    async def keep_contacts(self, drafts: Sequence[ContactDraft]) -> None:
+        """Adds or replaces contacts, all or none."""
+
+    async def delete_contact(self, ext_user_id: str) -> Erased | None:
+        """Erases a person."""
+
+    async def replay_reports(self, wanted: ReplayRequest) -> Replayed:
+        """Makes dead reports pending again."""
+
+    async def replay_review(self, review_id: int, reason: str, *, resend: bool) -> Replayed | None:
+        """Runs what is behind a review item again."""
+
+    async def dismiss_review(self, review_id: int, note: str) -> bool | None:
+        """Closes a review item; False: it was closed already."""
+
+    async def close(self) -> None:
+        """Lets go of the database, or of the connection."""
+
+
+def find_owner(settings: Settings) -> dict[str, str] | None:
+    """What the process that owns the database says of itself; None where there is none. Raises StoreError."""
+    from bridge.store.sqlite import read_owner
+
+    if not settings.database.is_sqlite:
+        raise StoreError("PostgreSQL is not built in this version: set database.url to sqlite:///bridge.db.")
+    return read_owner(settings.database_path())
+
+
+async def prepare_database(settings: Settings) -> None:
+    """Makes the database, or brings it up to date, where that is needed and nobody owns it. Raises StoreError."""
+    from bridge.store.sqlite import latest_version, open_store, schema_version
+
+    owner, path = find_owner(settings), settings.database_path()
+    if owner is None and schema_version(path) < latest_version():
+        await open_store(path, settings.database.pii_key.reveal()).close()
+
+
+@asynccontextmanager
+async def open_for_reading(settings: Settings) -> AsyncIterator[Store]:
+    """The database, to read only. Raises StoreError."""
+    from bridge.store.sqlite import open_reader
+
+    await prepare_database(settings)
+    store = open_reader(settings.database_path(), settings.database.pii_key.reveal())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_for_changing(settings: Settings) -> AsyncIterator[Backend]:
+    """The running service, or the database itself where none runs. Raises BridgeError."""
+    owner = find_owner(settings)
+    backend = _open_local(settings) if owner is None else _open_remote(settings, owner)
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+def _open_local(settings: Settings) -> Backend:
+    from bridge.cli.local import LocalBackend
+
+    return LocalBackend(settings)
+
+
+def _open_remote(settings: Settings, owner: dict[str, str]) -> Backend:
+    from bridge.cli.remote import RemoteBackend
+
+    if "url" not in owner:
+        raise BridgeError(
+            f"Another command, or a service that is just starting (process {owner.get('pid', 'unknown')}), uses the "
+            "database: try again when it is done."
+        )
+    return RemoteBackend(owner["url"], _token(settings, owner["url"]))
+
+
+def _token(settings: Settings, url: str) -> Secret:
+    for operator in settings.ops.operators:
+        if operator.role == "operator":
+            return operator.token
+    raise BridgeError(
+        f"A service owns the database, and changes go through it ({url}), but no operator may make them: add one with "
+        f'role = "operator" under [[ops.operators]] in {settings.file} and restart the service, or stop it first.'
+    )

@@ -1,0 +1,105 @@
+"""What `bridge check` looks at elsewhere: does the provider answer, with a good token; can Smartico be reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from bridge.app import build_providers
+from bridge.cli.finding import Finding, Level
+from bridge.core.exchange import Outcome, Reply, Request
+from bridge.providers.revicom import CheckFailed, Revicom
+from bridge.settings import Settings
+from bridge.transport import ProviderTransport, ReportTransport
+
+__all__ = ["callback_addresses", "check_peers", "compare_clocks"]
+
+_TIMEOUT = 10.0  # seconds
+_ODD = 5.0  # seconds between two clocks; less may be the way of the answer
+_WRONG = 60.0
+_SMARTICO = "*.smartico.ai"
+_SMARTICO_API = "api.smartico.ai"
+
+
+async def check_peers(settings: Settings) -> AsyncIterator[Finding]:
+    for provider in build_providers(settings, settings.server.public_url).values():
+        if isinstance(provider, Revicom):
+            async for finding in _check_revicom(provider):
+                yield finding
+    transport = ReportTransport(1, public_only=not settings.smartico.allow_insecure_callbacks)
+    for host, urls in callback_addresses(settings).items():
+        yield await _check_callbacks(transport, host, urls)
+    await transport.close()
+
+
+# --- the provider ---
+
+
+async def _check_revicom(provider: Revicom) -> AsyncIterator[Finding]:
+    transport = ProviderTransport(1)
+    name, key = f"provider {provider.name}", f"providers.{provider.name}"
+    start = time.monotonic()
+    ping = await transport.exchange(provider.build_ping())
+    answered = provider.parse_ping(ping)
+    if isinstance(answered, CheckFailed):
+        mend = f"check {key}.base_url and the network"
+        yield Finding(name, Level.ERROR, f"it does not answer to a ping ({answered.reason}): {mend}")
+    else:
+        yield Finding(name, Level.OK, f"it answers within {time.monotonic() - start:.2f} s")
+        yield _check_balance(name, key, provider, await transport.exchange(provider.build_balance()))
+    for finding in _check_date(provider.name, ping):
+        yield finding
+    await transport.close()
+
+
+def _check_balance(name: str, key: str, provider: Revicom, outcome: Outcome) -> Finding:
+    balance = provider.parse_balance(outcome)
+    if not isinstance(balance, CheckFailed):
+        return Finding(name, Level.OK, f"the token is good, the balance is {balance}")
+    if isinstance(outcome, Reply) and outcome.status in (401, 403):
+        return Finding(name, Level.ERROR, f"it refuses the token ({balance.reason}): correct {key}.token")
+    return Finding(name, Level.ERROR, f"the balance cannot be read ({balance.reason}): check {key}.base_url")
+
+
+def _check_date(name: str, outcome: Outcome) -> Iterator[Finding]:
+    """Nothing, where there is no answer or it says no time."""
+    try:
+        theirs = parsedate_to_datetime(outcome.headers["date"]) if isinstance(outcome, Reply) else None
+    except (KeyError, ValueError):
+        return
+    if theirs is not None and theirs.tzinfo is not None:
+        yield compare_clocks(name, datetime.now(UTC), theirs)
+
+
+def compare_clocks(name: str, ours: datetime, theirs: datetime) -> Finding:
+    """Our clock beside the one of a provider."""
+    difference = abs((ours - theirs).total_seconds())
+    text = f"it differs by {difference:.0f} s from the clock of provider {name}"
+    if difference <= _ODD:
+        return Finding("clock", Level.OK, text)
+    level = Level.WARNING if difference <= _WRONG else Level.ERROR
+    return Finding("clock", level, f"{text}: set the clock, and keep it with NTP")
+
+
+# --- Smartico ---
+
+
+def callback_addresses(settings: Settings) -> dict[str, list[str]]:
+    """For each host that is known by name, the addresses by which it may answer."""
+    hosts = [_SMARTICO_API if host == _SMARTICO else host for host in settings.smartico.callback_hosts]
+    schemes = ["https", "http"] if settings.smartico.allow_insecure_callbacks else ["https"]
+    return {host: [f"{scheme}://{host}/" for scheme in schemes] for host in hosts if not host.startswith("*")}
+
+
+async def _check_callbacks(transport: ReportTransport, host: str, urls: list[str]) -> Finding:
+    """Any answer will do. No answer is a warning: what is owed waits."""
+    reason = ""
+    for url in urls:
+        outcome = await transport.exchange(Request("GET", url, _TIMEOUT))
+        if isinstance(outcome, Reply):
+            return Finding("smartico", Level.OK, f"{host} can be reached")
+        reason = outcome.reason
+    text = f"{host} cannot be reached ({reason}): check the network and smartico.callback_hosts"
+    return Finding("smartico", Level.WARNING, f"{text}; status reports would wait")
