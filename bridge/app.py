@@ -19,7 +19,7 @@ from bridge.core.mapping import ProviderMapping
 from bridge.core.model import Millis, new_id
 from bridge.errors import StoreError
 from bridge.flows.accepting import Accepting, Gateway
-from bridge.flows.rules import GatewayRules, ProviderRules, ReportRules, Rules
+from bridge.flows.rules import GatewayRules, ProviderRules, ReportRules, Rules, text_words
 from bridge.metrics import Metrics
 from bridge.providers import PROVIDERS
 from bridge.providers.protocol import Provider
@@ -102,7 +102,7 @@ def build_rules(settings: Settings, providers: Mapping[str, Provider]) -> Rules:
             smartico.not_found_schedule,
             round(smartico.report_max_age_hours * 3_600_000),
         ),
-        keywords=frozenset(each.upper() for each in settings.opt_out.keywords),
+        keywords=frozenset("".join(text_words(each)) for each in settings.opt_out.keywords),
         settle_ms=round(smartico.settle_seconds * 1000) + _ANSWER_MARGIN_MS,
     )
 
@@ -332,6 +332,7 @@ class Service:
         for transport in self.provider_transports.values():
             await transport.close()
         await self.report_transport.close()
+        self._socket.close()
         await self.store.close()
 
 

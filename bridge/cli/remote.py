@@ -41,6 +41,11 @@ class RemoteBackend:
             raise self._refused(reply)
 
     async def delete_contact(self, ext_user_id: str) -> Erased | None:
+        if "/" in ext_user_id or ext_user_id in (".", ".."):
+            # In an address it would be another one, and the answer to that would sound as if nobody was known.
+            raise BridgeError(
+                f"{self._url} cannot be asked for this ext_user_id: stop the service, then repeat it."
+            )
         return await self._call("DELETE", f"/api/contacts/{quote(ext_user_id, safe='')}", None, Erased)
 
     async def replay_reports(self, wanted: ReplayRequest) -> Replayed:

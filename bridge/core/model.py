@@ -23,6 +23,7 @@ __all__ = [
     "Price",
     "State",
     "Status",
+    "first_id",
     "id_from_text",
     "id_tag",
     "id_text",
@@ -128,6 +129,11 @@ def new_id(now: Millis, entropy: int) -> MessageId:
 def id_time(message_id: MessageId) -> Millis:
     """The time that a UUIDv7 was made at."""
     return int.from_bytes(message_id[:6], "big")
+
+
+def first_id(at: Millis) -> MessageId:
+    """Not above any id that was made at this time or later, and above every earlier one."""
+    return max(0, min(at, (1 << 48) - 1)).to_bytes(6, "big") + bytes(10)
 
 
 def id_text(message_id: MessageId) -> str:

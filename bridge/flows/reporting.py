@@ -15,7 +15,7 @@ from bridge.smartico import Done, Hopeless, NotFound, RefusedReport, StatusReply
 from bridge.store import reports, review
 from bridge.store.reports import DueReport, Settlement
 from bridge.store.review import Kind, Member
-from bridge.store.tx import Tx
+from bridge.store.tx import Store, Tx
 
 __all__ = ["bury_aged", "judge", "report_subject", "settle"]
 
@@ -151,12 +151,17 @@ async def _to_review(tx: Tx, lane: str, dead: Settlement, now: Millis) -> None:
     )
 
 
-async def bury_aged(tx: Tx, rules: ReportRules, now: Millis, limit: int = 1000) -> int:
-    """Makes reports dead that waited longer than `report_max_age_hours`. Says how many."""
-    rows = await tx.all("aged_reports", until=now - rules.max_age_ms, limit=limit)
+async def bury_aged(store: Store, rules: ReportRules, now: Millis, limit: int = 1000) -> int:
+    """Makes reports dead that waited longer than `report_max_age_hours`. Says how many.
+
+    They are looked for beside the writer: while hundreds of thousands wait, that takes a while.
+    """
+    until = now - rules.max_age_ms
+    rows = await store.read(lambda tx: tx.all("aged_reports", until=until, limit=limit))
     buried = [
         (lane, Settlement(message_id, Status(status), "dead", None, 0, 0, 0, 0, None, "too old"))
         for message_id, status, lane in rows
     ]
-    await settle(tx, buried, now)
+    if buried:
+        await store.write(lambda tx: settle(tx, buried, now))
     return len(buried)

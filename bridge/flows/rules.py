@@ -10,7 +10,7 @@ from bridge.core.lifecycle import Vocabulary
 from bridge.core.mapping import ProviderMapping
 from bridge.providers.protocol import Provider
 
-__all__ = ["GatewayRules", "ProviderRules", "ReportRules", "Rules", "opt_out_keyword"]
+__all__ = ["GatewayRules", "ProviderRules", "ReportRules", "Rules", "opt_out_keyword", "text_words"]
 
 
 class GatewayRules(Struct, frozen=True):
@@ -60,6 +60,12 @@ def opt_out_keyword(text: str, keywords: frozenset[str]) -> str:
 
     The first word counts, in any case, without its punctuation: " stop!" and "STOP, please" both do.
     """
-    words = "".join(each if each.isalnum() else "" if each in "'’`´-_" else " " for each in text).split()
-    first = words[0].upper() if words else ""
-    return first if first in keywords else ""
+    words = text_words(text)
+    return words[0] if words and words[0] in keywords else ""
+
+
+def text_words(text: str) -> list[str]:
+    """The words of a text in upper case, without punctuation: "Opt-out, please" has OPTOUT and PLEASE."""
+    return (
+        "".join(each if each.isalnum() else "" if each in "'’`´-_" else " " for each in text).upper().split()
+    )

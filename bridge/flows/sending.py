@@ -150,7 +150,9 @@ class _Settling:
                 assert_never(result)
 
     async def ask(self, message_id: MessageId, reason: str, due_at: Millis) -> None:
-        """The message is perhaps sent: from `due_at` on the provider is asked for it."""
+        """The message is perhaps sent: from `due_at` on the provider is asked for it. Settled ones stay as they are."""
+        if await self._tx.one("send_phase", message_id=message_id) is None:
+            return
         await self._move(await self._load(message_id), State.UNKNOWN)
         await self._step(message_id, "perhaps_sent", reason)
         await self._tx.run("look_up_send", message_id=message_id, due_at=due_at, lookups=0)

@@ -80,6 +80,7 @@ async def delete_contact(tx: Tx, ext_user_id: str) -> bool:
     for address_hash in _address_hashes(tx, contact):
         if not await tx.all("contacts_with_address", hash=address_hash):
             await tx.run("open_all_channels", subject=_of_address(address_hash))
+            await tx.run("forget_inbound", handset_hash=address_hash)
     return True
 
 

@@ -109,6 +109,7 @@ VALUES (:message_id, :provider, :gateway, 'queued', :destination, :due_at, :expi
 SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at
 FROM sends AS s JOIN messages AS m ON m.id = s.message_id LEFT JOIN texts AS t ON t.message_id = s.message_id
 WHERE s.provider = :provider AND s.phase = :phase AND s.due_at <= :now
+    AND (s.phase <> 'queued' OR s.expires_at > :now)
 ORDER BY s.due_at, s.message_id LIMIT :limit
 
 -- name: get_send
@@ -117,7 +118,8 @@ FROM sends AS s JOIN messages AS m ON m.id = s.message_id LEFT JOIN texts AS t O
 WHERE s.message_id = :message_id
 
 -- name: next_send_due
-SELECT min(due_at) FROM sends WHERE provider = :provider AND phase = :phase
+SELECT min(due_at) FROM sends
+WHERE provider = :provider AND phase = :phase AND (phase <> 'queued' OR expires_at > :now)
 
 -- name: hand_send
 UPDATE sends SET phase = 'handed', handed_at = :now WHERE message_id = :message_id
@@ -150,6 +152,9 @@ WHERE m.ext_user_id = :ext_user_id
 
 -- name: forget_destination
 UPDATE sends SET destination = :nothing WHERE message_id = :message_id
+
+-- name: forget_inbound
+DELETE FROM inbound WHERE handset_hash = :handset_hash
 
 -- name: forget_text
 DELETE FROM texts WHERE message_id = :message_id

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from bridge.core.model import MessageId, Millis, Status, id_from_text
+from bridge.core.model import MessageId, Millis, Status, first_id, id_from_text
 from bridge.pii import normalise_email, normalise_phone
 from bridge.store.tx import Row, Tx
 
@@ -123,8 +123,9 @@ async def find_messages(tx: Tx, chosen: MessageFilter) -> list[MessageRow]:
         await _add_text(tx, where, chosen.text.strip(), chosen.default_region)
     where.add_if("m.gateway = ?", chosen.gateway)
     where.add_if("m.state = ?", chosen.state)
-    where.add_if("m.created_at >= ?", chosen.since)
-    where.add_if("m.created_at < ?", chosen.until)
+    # An id begins with its time, so that times are bounds of the same index that orders the list.
+    where.add_if("m.id >= ?", None if chosen.since is None else first_id(chosen.since))
+    where.add_if("m.id < ?", None if chosen.until is None else first_id(chosen.until))
     where.add_if("m.id < ?", chosen.before)
     rows = await tx.select(
         f"SELECT {_MESSAGE_COLUMNS} FROM messages AS m {where} ORDER BY m.id DESC LIMIT ?",

@@ -50,9 +50,9 @@ async def get_send(tx: Tx, message_id: MessageId) -> Send | None:
     return _open(tx, [row])[0] if row else None
 
 
-async def next_due(tx: Tx, provider: str, phase: str) -> Millis | None:
-    """When the first send of this phase is due."""
-    row = await tx.one("next_send_due", provider=provider, phase=phase)
+async def next_due(tx: Tx, provider: str, phase: str, now: Millis) -> Millis | None:
+    """When the first send of this phase is due. Queued ones that are too old never are."""
+    row = await tx.one("next_send_due", provider=provider, phase=phase, now=now)
     return row[0] if row else None
 
 

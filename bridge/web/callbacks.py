@@ -11,6 +11,7 @@ import structlog
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 from msgspec import Struct, json
 
 from bridge.errors import StoreError
@@ -42,7 +43,7 @@ def callback_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         summary="Take a batch of events",
         responses={200: ResponseSpec(CallbackAnswer, description="The batch is durably stored")},
     )
-    async def callback(request: Request[Any, Any, Any], provider: str) -> Response[bytes]:
+    async def callback(request: Request[Any, Any, Any], provider: FromPath[str]) -> Response[bytes]:
         answer = await _answer(ctx, request, provider)
         ctx.metrics.callbacks.labels(provider if provider in ctx.providers else "", answer.status_code).inc()
         return answer

@@ -49,7 +49,7 @@ def health_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         if not ctx.metrics_public:
             operator_of(ctx, request)
         ctx.metrics.inbox_waiting.set(ctx.waiting_elements())
-        return Response(ctx.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(ctx.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return [healthz, readyz, metrics]
 

@@ -13,6 +13,7 @@ import structlog
 from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 from msgspec import Struct
 
 from bridge.core.model import id_text
@@ -44,7 +45,7 @@ def send_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         summary="Send one message",
         responses={200: ResponseSpec(SendAnswer, description="Taken, or refused: error_code says which")},
     )
-    async def send(request: Request[Any, Any, Any], gateway: str) -> Response[bytes]:
+    async def send(request: Request[Any, Any, Any], gateway: FromPath[str]) -> Response[bytes]:
         started = perf_counter()
         answer = await _answer(ctx, request, gateway)
         ctx.metrics.request_seconds.observe(perf_counter() - started)

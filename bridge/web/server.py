@@ -12,7 +12,6 @@ import uvicorn
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from msgspec import Struct, json
 
 from bridge import __version__
@@ -21,6 +20,7 @@ from bridge.web.api import api_routes
 from bridge.web.callbacks import callback_routes
 from bridge.web.context import WebContext
 from bridge.web.health import health_routes
+from bridge.web.openapi import DescriptionPlugin
 from bridge.web.sends import send_routes
 
 __all__ = ["Problem", "WebServer", "create_web"]
@@ -39,13 +39,15 @@ class Problem(Struct, omit_defaults=True):
 def create_web(ctx: WebContext) -> Litestar:
     """The application: every route, no state of its own."""
     return Litestar(
-        route_handlers=[*send_routes(ctx), *callback_routes(ctx), *health_routes(ctx), *api_routes(ctx)],
+        route_handlers=[
+            *send_routes(ctx),
+            *callback_routes(ctx),
+            *health_routes(ctx),
+            *api_routes(ctx),
+        ],
         exception_handlers={HTTPException: _problem, StoreError: _store_away, Exception: _unforeseen},
         openapi_config=OpenAPIConfig(
-            title="bridge",
-            version=__version__,
-            path="/",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            title="bridge", version=__version__, path="/openapi.json", render_plugins=[DescriptionPlugin()]
         ),
         request_max_body_size=None,  # the routes bound their bodies, in the order that the contract wants
         logging_config=None,
@@ -55,7 +57,14 @@ def create_web(ctx: WebContext) -> Litestar:
 
 def _problem(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     title = error.__class__.__name__.removesuffix("Exception") or "Error"
-    return _answer(Problem(title, error.status_code, str(error.detail)), dict(error.headers or {}))
+    detail = _fields(error.extra) or str(error.detail)
+    return _answer(Problem(title, error.status_code, detail), dict(error.headers or {}))
+
+
+def _fields(extra: Any) -> str:
+    """What is wrong with which parameter. Litestar's own sentence has the whole query in it instead."""
+    wrong = [each for each in extra if isinstance(each, dict)] if isinstance(extra, list) else []
+    return "; ".join(f"{each.get('key', '')}: {each.get('message', '')}" for each in wrong)
 
 
 def _store_away(_: Request[Any, Any, Any], error: StoreError) -> Response[bytes]:

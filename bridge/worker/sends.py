@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from bridge.core.model import MessageId, Millis
+from bridge.core.model import MessageId, Millis, id_text
 from bridge.flows import sending
 from bridge.flows.rules import Rules
 from bridge.flows.sending import Result
@@ -129,8 +129,9 @@ class SendPump(Pump):
     async def _until(self, phase: str) -> float:
         """Seconds until the next send of this phase is due; a minute where there is none."""
         name = self._provider.name
-        due_at = await self._store.read(lambda tx: sends.next_due(tx, name, phase))
-        return 60.0 if due_at is None else max(0.0, (due_at - self._clock()) / 1000)
+        now = self._clock()
+        due_at = await self._store.read(lambda tx: sends.next_due(tx, name, phase, now))
+        return 60.0 if due_at is None else max(0.0, (due_at - now) / 1000)
 
     # --- handing over ---
 
@@ -138,12 +139,20 @@ class SendPump(Pump):
         try:
             await self._send(batch)
         except Exception as error:
-            # Our own bug: what is not settled yet is perhaps sent, and nothing else may be assumed.
             _log.exception("sending failed", provider=self._provider.name)
-            await self._settle(batch, [PerhapsTaken(f"internal error ({type(error).__name__})")] * len(batch))
+            self.breaker.cancel_probe()
+            await self._doubt(batch, PerhapsTaken(f"internal error ({type(error).__name__})"))
         finally:
             self._slots.release()
             self.wake()
+
+    async def _doubt(self, batch: list[Send], result: PerhapsTaken) -> None:
+        """After a bug of our own: what is not settled yet is perhaps sent, and nothing else may be assumed."""
+        for send in batch:
+            try:
+                await self._settle([send], [result])
+            except Exception:
+                _log.exception("a message could not be settled", ext_message_id=id_text(send.message_id))
 
     async def _send(self, batch: list[Send]) -> None:
         """Hands over a claimed batch, in halves where the provider refuses the whole for one message's sake."""

@@ -96,10 +96,7 @@ class UpkeepPump(Pump):
                 )
 
     async def _bury(self) -> int:
-        async def job(tx: Tx) -> int:
-            return await reporting.bury_aged(tx, self._rules.reports, self._clock(), _CHUNK)
-
-        return await self._store.write(job)
+        return await reporting.bury_aged(self._store, self._rules.reports, self._clock(), _CHUNK)
 
     async def _count(self) -> None:
         pending: dict[str, int] = {}

@@ -36,7 +36,13 @@ senders = ["Casino"]
 name = "alice"
 token = "an-operator-token-for-tests"
 """
-SECRETS = ("key-of-smartico", "token-of-revicom", "password-of-callbacks", "secret-of-sms", "an-operator-token-for-tests")
+SECRETS = (
+    "key-of-smartico",
+    "token-of-revicom",
+    "password-of-callbacks",
+    "secret-of-sms",
+    "an-operator-token-for-tests",
+)
 
 
 class Result(Struct, frozen=True):

@@ -68,7 +68,9 @@ def test_missing_settings_are_named(bridge: Run) -> None:
     assert "elsewhere.toml" in result.err
 
 
-def test_the_environment_names_the_settings(bridge: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_the_settings(
+    bridge: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """BRIDGE_CONFIG stands in for --config."""
     (folder / "bridge.toml").rename(folder / "other.toml")
     assert bridge("db", "status").code == 1
@@ -78,7 +80,9 @@ def test_the_environment_names_the_settings(bridge: Run, folder: Path, monkeypat
 
 def test_all_problems_of_the_settings_are_said_at_once(bridge: Run, folder: Path) -> None:
     """Each line names file and key."""
-    (folder / "bridge.toml").write_text('[server]\nprot = 1\nhost = 7\n[gateways.sms]\nauthorization = ["x"]\n')
+    (folder / "bridge.toml").write_text(
+        '[server]\nprot = 1\nhost = 7\n[gateways.sms]\nauthorization = ["x"]\n'
+    )
     result = bridge("serve")
     assert result.code == 1
     assert "server.prot" in result.err
@@ -106,8 +110,15 @@ def test_a_database_of_another_key_is_refused(bridge: Run, folder: Path) -> None
 def test_postgresql_is_refused_for_now(bridge: Run, folder: Path) -> None:
     """Every command says so, not only serve."""
     text = (folder / "bridge.toml").read_text()
-    (folder / "bridge.toml").write_text(text.replace("sqlite:///bridge.db", "postgresql://u:p@localhost/bridge"))
-    for arguments in (["db", "status"], ["db", "migrate"], ["messages", "find", "x"], ["contacts", "delete", "x"]):
+    (folder / "bridge.toml").write_text(
+        text.replace("sqlite:///bridge.db", "postgresql://u:p@localhost/bridge")
+    )
+    for arguments in (
+        ["db", "status"],
+        ["db", "migrate"],
+        ["messages", "find", "x"],
+        ["contacts", "delete", "x"],
+    ):
         result = bridge(*arguments)
         assert result.code == 1, arguments
         assert "PostgreSQL is not built in this version" in result.err

@@ -34,7 +34,7 @@ def test_every_command_has_help_with_an_example(bridge: Run, words: tuple[str, .
 
 
 def test_help_imports_nothing_slow() -> None:
-    """The web framework and the HTTP clients are imported by the commands that need them, not by the list of commands."""
+    """The web framework and the HTTP clients are imported by the commands that need them."""
     script = "import bridge.cli, sys; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     slow = {"litestar", "uvicorn", "httpx", "aiohttp", "phonenumbers", "cryptography", "structlog"}

@@ -76,6 +76,6 @@ def test_on_a_terminal_it_asks_for_address_and_senders(folder: Path) -> None:
 
 def test_a_key_that_is_not_there_once_is_a_bug() -> None:
     """If the template changes, this does not go wrong silently."""
-    assert tomllib.loads(set_key('# port = 8080  # the port', "port", "x"))["port"] == "x"
+    assert tomllib.loads(set_key("# port = 8080  # the port", "port", "x"))["port"] == "x"
     with pytest.raises(ValueError, match="stands 0 times"):
         set_key("", "port", "x")

@@ -243,7 +243,7 @@ async def test_a_refusing_provider_is_paused_and_nothing_is_lost(tmp_path: Path)
 
 
 async def test_dead_reports_are_visible_and_replayable(tmp_path: Path) -> None:
-    """A redirect makes a report dead at once; the later one still goes; a replay, after a preview, sends the dead one."""
+    """A redirect makes a report dead at once; the later one still goes; a replay, after a preview, sends it."""
     faults = SmarticoFaults(next={"redirect": 1})
     async with open_stage(tmp_path, smartico_faults=faults) as stage:
         ext_message_id = await stage.send()

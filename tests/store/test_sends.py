@@ -93,7 +93,7 @@ async def test_when_the_next_is_due(store: Store, add_message: AddMessage) -> No
     """The next time is that of the phase asked for; where nothing waits there is none."""
 
     async def next_due(phase: str) -> int | None:
-        return await store.read(lambda tx: sends.next_due(tx, "revicom", phase))
+        return await store.read(lambda tx: sends.next_due(tx, "revicom", phase, NOW))
 
     assert await next_due("queued") is None
     first, second = await add_message(at=NOW), await add_message(at=NOW - 5)
@@ -103,6 +103,13 @@ async def test_when_the_next_is_due(store: Store, add_message: AddMessage) -> No
     await look_up(store, first, due_at=NOW + 7)
     await look_up(store, second, due_at=NOW + 3)
     assert await next_due("lookup") == NOW + 3
+
+
+async def test_what_is_too_old_is_neither_due_nor_claimed(store: Store, add_message: AddMessage) -> None:
+    """A message past its age must not leave, however the pump and the upkeep race after a long stop."""
+    await add_message(at=NOW - 1000, lives=1000)
+    assert await store.read(lambda tx: sends.next_due(tx, "revicom", "queued", NOW)) is None
+    assert await claim(store) == []
 
 
 async def test_a_send_that_is_gone(store: Store, add_message: AddMessage, select: Select) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Request, delete, get, post, put
 from litestar.exceptions import NotFoundException, ValidationException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from msgspec import Struct
 
 from bridge.flows import directory
@@ -47,12 +48,12 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     """The routes, bound to a service."""
 
     @get("/api/contacts/{ext_user_id:str}", tags=["API"], summary="One contact, masked")
-    async def show(request: Request[Any, Any, Any], ext_user_id: str) -> ContactJson:
+    async def show(request: Request[Any, Any, Any], ext_user_id: FromPath[str]) -> ContactJson:
         operator_of(ctx, request)
         return contact_json(await _find(ctx, ext_user_id))
 
     @put("/api/contacts/{ext_user_id:str}", tags=["API"], summary="Add or replace a contact")
-    async def keep(request: Request[Any, Any, Any], ext_user_id: str) -> ContactJson:
+    async def keep(request: Request[Any, Any, Any], ext_user_id: FromPath[str]) -> ContactJson:
         operator = require_operator(ctx, request)
         body = await read_json(ctx, request, ContactBody)
         draft = _check(ctx, ImportRow(ext_user_id, body.phone or "", body.email or "", body.opted_out))
@@ -63,11 +64,12 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     async def keep_many(request: Request[Any, Any, Any]) -> Imported:
         operator = require_operator(ctx, request)
         rows = await read_json(ctx, request, list[ImportRow])
-        await _keep(ctx, [_check(ctx, row) for row in rows], f"imported by {operator.name}")
+        drafts = [_check(ctx, row, f"[{number}]: ") for number, row in enumerate(rows)]
+        await _keep(ctx, drafts, f"imported by {operator.name}")
         return Imported(len(rows))
 
     @delete("/api/contacts/{ext_user_id:str}", status_code=200, tags=["API"], summary="Erase the person")
-    async def erase(request: Request[Any, Any, Any], ext_user_id: str) -> Erased:
+    async def erase(request: Request[Any, Any, Any], ext_user_id: FromPath[str]) -> Erased:
         operator = require_operator(ctx, request)
 
         async def job(tx: Tx) -> tuple[Erased, set[str]] | None:
@@ -82,10 +84,10 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     return [show, keep, keep_many, erase]
 
 
-def _check(ctx: WebContext, row: ImportRow) -> ContactDraft:
+def _check(ctx: WebContext, row: ImportRow, where: str = "") -> ContactDraft:
     draft = directory.check(row.ext_user_id, row.phone, row.email, row.opted_out, ctx.default_region)
     if isinstance(draft, str):
-        raise ValidationException(draft)
+        raise ValidationException(f"{where}{draft}")
     return draft
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from litestar import Request, get
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from bridge.core.model import id_from_text, id_text
 from bridge.flows.showing import MessageJson, MessageWithTimeline, message_json, message_with_timeline
@@ -31,12 +31,12 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     async def search(
         request: Request[Any, Any, Any],
         text: AnyId = "",
-        gateway: str = "",
+        gateway: FromQuery[str] = "",
         message_state: Annotated[str, QueryParameter(name="state")] = "",
         since: When = None,
         until: When = None,
         limit: Limit = 100,
-        cursor: str | None = None,
+        cursor: FromQuery[str | None] = None,
     ) -> Page[MessageJson]:
         operator_of(ctx, request)
         last = read_cursor(cursor, tuple[str])
@@ -56,7 +56,7 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         return Page([message_json(row) for row in shown], more)
 
     @get("/api/messages/{ext_message_id:str}", tags=["API"], summary="One message with its timeline")
-    async def one(request: Request[Any, Any, Any], ext_message_id: str) -> MessageWithTimeline:
+    async def one(request: Request[Any, Any, Any], ext_message_id: FromPath[str]) -> MessageWithTimeline:
         operator_of(ctx, request)
         message_id = id_from_text(ext_message_id)
         found = await ctx.store.read(lambda tx: message_with_timeline(tx, message_id)) if message_id else None

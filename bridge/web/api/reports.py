@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from litestar import Request, get, post
 from litestar.exceptions import ValidationException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import QueryParameter
+from litestar.params import FromQuery, QueryParameter
 from msgspec import Struct
 
 from bridge.core.model import MessageId, Status, id_from_text, id_text
@@ -57,9 +57,9 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     async def reports(
         request: Request[Any, Any, Any],
         report_state: Annotated[str, QueryParameter(name="state", description="pending, done or dead")] = "",
-        gateway: str = "",
+        gateway: FromQuery[str] = "",
         limit: Limit = 100,
-        cursor: str | None = None,
+        cursor: FromQuery[str | None] = None,
     ) -> Page[ReportJson]:
         operator_of(ctx, request)
         if report_state not in STATES:

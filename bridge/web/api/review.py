@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Request, get, post
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
 from msgspec import Struct
 
 from bridge.flows.review import Actor, Replayed, dismiss, replay
@@ -39,7 +40,7 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
 
     @get("/api/review", tags=["API"], summary="Open review items, grouped by cause")
     async def items(
-        request: Request[Any, Any, Any], limit: Limit = 100, cursor: str | None = None
+        request: Request[Any, Any, Any], limit: Limit = 100, cursor: FromQuery[str | None] = None
     ) -> Page[ReviewJson]:
         operator_of(ctx, request)
         last = read_cursor(cursor, tuple[int])
@@ -51,12 +52,12 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         )
 
     @get("/api/review/{review_id:int}", tags=["API"], summary="One review item")
-    async def one(request: Request[Any, Any, Any], review_id: int) -> ReviewJson:
+    async def one(request: Request[Any, Any, Any], review_id: FromPath[int]) -> ReviewJson:
         operator_of(ctx, request)
         return review_json(await _item(ctx, review_id))
 
     @post("/api/review/{review_id:int}/replay", status_code=200, tags=["API"], summary="Run it again")
-    async def run_again(request: Request[Any, Any, Any], review_id: int) -> Replayed:
+    async def run_again(request: Request[Any, Any, Any], review_id: FromPath[int]) -> Replayed:
         operator = require_operator(ctx, request)
         decision = await _decision(ctx, request)
         item = await _item(ctx, review_id)
@@ -68,7 +69,7 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     @post(
         "/api/review/{review_id:int}/dismiss", status_code=200, tags=["API"], summary="Close it with a note"
     )
-    async def close(request: Request[Any, Any, Any], review_id: int) -> Dismissed:
+    async def close(request: Request[Any, Any, Any], review_id: FromPath[int]) -> Dismissed:
         operator = require_operator(ctx, request)
         decision = await _decision(ctx, request)
         item = await _item(ctx, review_id)

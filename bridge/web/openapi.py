@@ -1,0 +1,85 @@
+"""`/openapi.json`: everything that the service answers, for machines.
+
+Routes and answers come from the handlers; bodies (our handlers read raw bytes) and credentials are added here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.openapi.plugins import JsonRenderPlugin
+from msgspec import Struct
+
+from bridge.web.api.contacts import ContactBody, ImportRow
+from bridge.web.api.reports import ReplayRequest
+from bridge.web.api.review import Decision
+
+__all__ = ["DescriptionPlugin", "describe"]
+
+
+class SendBody(Struct):
+    """What Smartico sends. `ext_user_id` may come as a number; unknown fields are ignored."""
+
+    ext_user_id: str | int
+    im_uid: str
+    body: str
+    from_number: str | None = None
+    callback_url: str | None = None
+
+
+class CallbackElement(Struct):
+    """One event, in the provider's words; further fields are kept."""
+
+    message_uuid: str
+    callback_event: str
+    status: str = ""
+
+
+_BODIES: dict[tuple[str, str], Any] = {
+    ("/smartico/{gateway}", "post"): SendBody,
+    ("/callbacks/{provider}", "post"): list[CallbackElement],
+    ("/api/reports/replay", "post"): ReplayRequest,
+    ("/api/review/{review_id}/replay", "post"): Decision,
+    ("/api/review/{review_id}/dismiss", "post"): Decision,
+    ("/api/contacts/{ext_user_id}", "put"): ContactBody,
+    ("/api/contacts", "post"): list[ImportRow],
+}
+_SECURITY = {
+    "/smartico": ("gateway", {"type": "apiKey", "in": "header", "name": "Authorization"}),
+    "/callbacks": ("provider", {"type": "http", "scheme": "basic"}),
+    "/api": ("operator", {"type": "http", "scheme": "bearer"}),
+}
+
+
+class DescriptionPlugin(JsonRenderPlugin):
+    """Litestar's own page for the JSON, with what we add."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/")
+        self._made = b""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 (its form)
+        if not self._made:
+            self._made = msgspec.json.encode(describe(openapi_schema))
+        return self._made
+
+
+def describe(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of the routes, with their bodies and credentials."""
+    components = schema.setdefault("components", {})
+    shapes, definitions = msgspec.json.schema_components(
+        list(_BODIES.values()), ref_template="#/components/schemas/{name}"
+    )
+    components.setdefault("schemas", {}).update(definitions)
+    for (path, method), shape in zip(_BODIES, shapes, strict=True):
+        content = {"application/json": {"schema": shape}}
+        schema["paths"][path][method]["requestBody"] = {"content": content}
+    components["securitySchemes"] = dict(_SECURITY.values())
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            operation["security"] = [
+                {name: []} for prefix, (name, _) in _SECURITY.items() if path.startswith(prefix)
+            ]
+    return schema

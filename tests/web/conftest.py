@@ -1,0 +1,50 @@
+"""A whole service in this process, on a free port, with nobody on the other side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bridge.app import Service, open_database
+from bridge.settings import parse_settings
+
+SETTINGS = """
+[server]
+max_body_bytes = 20000
+trusted_proxies = ["127.0.0.0/8"]
+metrics_public = false
+[smartico]
+api_key = "key-of-smartico"
+allowed_ips = ["127.0.0.1", "10.1.0.0/16"]
+[providers.revicom]
+token = "token-of-revicom"
+base_url = "http://127.0.0.1:9/api/v1"
+callback_password = "password-of-callbacks"
+allowed_ips = ["185.203.96.7"]
+[gateways.sms]
+authorization = ["old-secret", "new-secret"]
+[[ops.operators]]
+name = "alice"
+token = "an-operator-token-for-tests"
+role = "operator"
+[[ops.operators]]
+name = "victor"
+token = "a-viewer-token-for-tests"
+role = "viewer"
+"""
+OPERATOR = {"Authorization": "Bearer an-operator-token-for-tests"}
+VIEWER = {"Authorization": "Bearer a-viewer-token-for-tests"}
+
+
+@pytest.fixture
+async def web(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service, without credentials."""
+    settings = parse_settings(SETTINGS, file="bridge.toml", base_dir=tmp_path, environ={})
+    service = Service(settings, open_database(settings), host="127.0.0.1", port=0)
+    await service.start()
+    async with httpx.AsyncClient(base_url=service.url) as client:
+        yield client
+    await service.stop()
