@@ -6,11 +6,13 @@ through from libraries.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import re
 import sys
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -21,9 +23,22 @@ _USERINFO = re.compile(r"://[^/@\s]+@")
 _KEY = re.compile(r"(api_key=)[^&\s\"']+")
 
 
-def set_up_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """For the whole process. Colours only on a terminal, and never with NO_COLOR."""
-    stream = stream or sys.stderr
+class _Stderr(io.TextIOBase):
+    """Whatever stderr is at the moment. A log that cannot be written (a closed pipe) costs no request its answer."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        return len(text)
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+
+def set_up_logging(level: str = "INFO") -> None:
+    """For the whole process, to stderr. Colours only on a terminal, and never with NO_COLOR."""
+    stream = _Stderr()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -32,13 +47,13 @@ def set_up_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, *_rendering(stream)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=True,
     )
     _quiet_libraries(stream)
 
 
-def _rendering(stream: TextIO) -> list[Any]:
+def _rendering(stream: io.TextIOBase) -> list[Any]:
     if stream.isatty():
         colours = "NO_COLOR" not in os.environ
         # Tracebacks without the values of local variables: those may hold anything.
@@ -47,9 +62,9 @@ def _rendering(stream: TextIO) -> list[Any]:
     return [structlog.processors.format_exc_info, _scrub, structlog.processors.JSONRenderer()]
 
 
-def _quiet_libraries(stream: TextIO) -> None:
+def _quiet_libraries(stream: io.TextIOBase) -> None:
     """Libraries log warnings only, through the same fence. httpx and aiohttp log whole URLs at INFO."""
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(cast("TextIO", stream))
     handler.setFormatter(_Scrubbing("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
