@@ -30,6 +30,9 @@ _PATIENCE = 60.0  # seconds for the drain
 @click.option(
     "--duration", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds, and drain."
 )
+@click.option(
+    "--config", expose_value=False, metavar="FILE", help="Not used: the demo has settings of its own."
+)
 @click.option("--no-browser-hint", is_flag=True, help="Leave out what to look at meanwhile.")
 def demo_command(
     port: int, messages: int | None, rate: float | None, duration: float | None, no_browser_hint: bool

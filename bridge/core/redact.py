@@ -14,6 +14,7 @@ __all__ = ["DOTS", "LONGEST", "redact"]
 
 DOTS = "•••"
 LONGEST = 200  # characters of a reason
+_SHORTEST = 4  # a shorter secret hides nothing, and would tear every word apart
 _READ = 2000  # characters of the foreign text that are looked at
 
 _HIDDEN = re.compile(
@@ -30,7 +31,7 @@ def redact(text: str, *secrets: Secret) -> str:
     Control characters and other invisible ones become spaces.
     """
     for secret in secrets:
-        if secret:
+        if len(secret.reveal()) >= _SHORTEST:
             text = text.replace(secret.reveal(), DOTS)
     text = "".join(char if char.isprintable() else " " for char in _beginning(text))
     text = " ".join(_HIDDEN.sub(DOTS, text).split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -113,18 +114,17 @@ class BridgeProcess:
         filled = {name: parts.get(name, "") for name in names}
         self.settings.write_text(SETTINGS.format(port=self.port, provider=provider_url, **filled))
 
-    async def start(self) -> None:
-        """Starts the service and waits until it is ready."""
+    async def start(self, max_file_bytes: int | None = None) -> None:
+        """Starts the service and waits until it is ready. No file of it may grow beyond `max_file_bytes`."""
+
+        def limit() -> None:
+            if max_file_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+
+        command = [sys.executable, "-m", "bridge", "serve", "--config", str(self.settings)]
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "bridge",
-                "serve",
-                "--config",
-                str(self.settings),
-                stdout=log,
-                stderr=log,
+                *command, stdout=log, stderr=log, preexec_fn=limit
             )
         await eventually(self._ready)
 

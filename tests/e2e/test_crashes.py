@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -108,3 +110,32 @@ async def test_a_second_service_on_the_same_file_is_refused(tmp_path: Path) -> N
         assert "one process owns" in errors
         assert "Traceback" not in errors
         assert (await stage.api.get("/readyz")).status_code == 200
+
+
+async def test_a_full_disk_is_told_and_costs_nothing(tmp_path: Path) -> None:
+    """No 2xx without a commit: 503 to the provider, error_code 9 to Smartico; all that was acknowledged is there."""
+    async with open_stage(tmp_path) as stage:
+        await stage.bridge.kill()
+        await stage.bridge.start(max_file_bytes=700_000)
+        kept, answer = 0, None
+        basic = ("revicom", "password-of-callbacks")
+        for batch in range(60):
+            elements = [{"message_uuid": f"{batch}-{number}", "pad": "x" * 200} for number in range(100)]
+            answer = await stage.api.post("/callbacks/revicom", json=elements, auth=basic)
+            if answer.status_code != 200:
+                break
+            kept += 1
+        assert answer is not None
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        body = {"ext_user_id": "player1", "body": "x" * 100_000, "im_uid": "1"}
+        body["callback_url"] = f"{stage.smartico.url}/callback/x"
+        refused = await stage.api.post(
+            "/smartico/sms", json=body, headers={"Authorization": SMS.authorization}
+        )
+        assert (refused.status_code, refused.json()["error_code"]) == (200, 9)
+        await stage.bridge.kill()
+        await stage.bridge.start()
+        with closing(sqlite3.connect(tmp_path / "bridge.db")) as database:
+            assert database.execute("SELECT count(*) FROM batches").fetchone() == (kept,)
+        again = await stage.api.post("/smartico/sms", json=body, headers={"Authorization": SMS.authorization})
+        assert again.json()["error_code"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from functools import partial
@@ -290,3 +291,28 @@ async def test_old_messages_fail(tmp_path: Path) -> None:
         ext_message_id = await stage.send()
         await eventually(lambda: stage.statuses(ext_message_id) == ["failed"])
         assert (await stage.message(ext_message_id))["error_code"] == "expired"
+
+
+async def test_a_host_that_is_down_is_probed_and_its_reports_lose_no_attempts(tmp_path: Path) -> None:
+    """The breaker opens: no storm of requests meanwhile, everything arrives in order afterwards, nothing is dead."""
+    async with open_stage(tmp_path, smartico_faults=SmarticoFaults(error=1.0)) as stage:
+        ids = [await stage.send(f"player{number}") for number in range(40)]
+        await eventually(partial(stage.provider_has, 40))
+        await eventually(lambda: stage.smartico.ledger.status_answers.total() >= 8)
+        await asyncio.sleep(3)
+        assert stage.smartico.ledger.status_answers.total() <= 40 + 8
+        stage.smartico.faults = SmarticoFaults()
+        for each in ids:
+            await eventually(partial(stage.has_statuses, each, ["accepted", "delivered"]))
+        assert (await stage.api.get("/api/reports", params={"state": "dead"})).json()["items"] == []
+
+
+async def test_a_refused_key_pauses_the_reports_and_costs_no_attempt(tmp_path: Path) -> None:
+    """401 of Smartico: the report waits, is probed, and goes out as its first attempt once the key is accepted."""
+    async with open_stage(tmp_path, smartico_faults=SmarticoFaults(unauthorized=1.0)) as stage:
+        ext_message_id = await stage.send()
+        await eventually(lambda: stage.smartico.ledger.status_answers.total() >= 3)
+        stage.smartico.faults = SmarticoFaults()
+        await eventually(partial(stage.has_statuses, ext_message_id, ["accepted", "delivered"]))
+        shown = await eventually(partial(stage.told, ext_message_id, "report_done", 2))
+        assert [step["attempts"] for step in shown["timeline"] if step["kind"] == "report_done"] == [1, 1]
