@@ -203,7 +203,15 @@ class Service:
         }
         self.sends = {name: self._send_pump(name, provider) for name, provider in self.providers.items()}
         self.upkeep = UpkeepPump(
-            store, self.rules, list(self.providers), clock, metrics, self.backlog, reported=self.reports.wake
+            store,
+            self.rules,
+            list(self.providers),
+            clock,
+            metrics,
+            self.backlog,
+            reported=self.reports.wake,
+            recount_inbox=self.inbox.recount,
+            hosts_down=self.reports.hosts_down,
         )
 
     def _api_key(self, gateway: str) -> Secret:
@@ -285,6 +293,8 @@ class Service:
         self._tasks = [asyncio.create_task(pump.run(), name=pump.name) for pump in self._pumps]
         self._tasks.append(asyncio.create_task(self._web.serve(sockets=[self._socket]), name=_WEB))
         while not self._web.started:
+            if self._tasks[-1].done():
+                raise StoreError(f"The web server cannot start on {self.url}.")
             await asyncio.sleep(0.005)
         gc.collect()
         gc.freeze()

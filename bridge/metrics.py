@@ -93,6 +93,12 @@ class Metrics:
         self.reports_waiting = Gauge(
             "bridge_reports_waiting", "Status reports owed, by lane", ["lane"], registry=registry
         )
+        self.host_left_alone = Gauge(
+            "bridge_host_left_alone",
+            "1 while status reports to a host wait: it is down, or refuses the api_key",
+            ["host"],
+            registry=registry,
+        )
         self.reports_dead = Gauge(
             "bridge_reports_dead", "Status reports that used up their schedule", registry=registry
         )

@@ -151,10 +151,11 @@ async def _to_review(tx: Tx, lane: str, dead: Settlement, now: Millis) -> None:
     )
 
 
-async def bury_aged(store: Store, rules: ReportRules, now: Millis, limit: int = 1000) -> int:
-    """Makes reports dead that waited longer than `report_max_age_hours`. Says how many.
+async def bury_aged(store: Store, rules: ReportRules, now: Millis, limit: int = 1000) -> tuple[int, set[str]]:
+    """Makes reports dead that waited longer than `report_max_age_hours`.
 
-    They are looked for beside the writer: while hundreds of thousands wait, that takes a while.
+    Says how many, and in which lanes: there the next report of the message may go. They are looked for beside the
+    writer: while hundreds of thousands wait, that takes a while.
     """
     until = now - rules.max_age_ms
     rows = await store.read(lambda tx: tx.all("aged_reports", until=until, limit=limit))
@@ -164,4 +165,4 @@ async def bury_aged(store: Store, rules: ReportRules, now: Millis, limit: int = 
     ]
     if buried:
         await store.write(lambda tx: settle(tx, buried, now))
-    return len(buried)
+    return len(buried), {lane for lane, _ in buried}

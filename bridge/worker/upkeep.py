@@ -3,15 +3,17 @@ that grew old, and the counts that metrics and bounds go by."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
+from prometheus_client import Gauge
 
 from bridge.core.model import Millis
 from bridge.flows import callbacks, reporting, sending
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
-from bridge.store.tx import Store, Tx
+from bridge.store.tx import Row, Store, Tx
 from bridge.worker.pump import Pump
 
 __all__ = ["Backlog", "UpkeepPump"]
@@ -53,8 +55,12 @@ class UpkeepPump(Pump):
         backlog: Backlog,
         *,
         reported: Callable[[set[str]], None],
+        recount_inbox: Callable[[], Awaitable[None]],
+        hosts_down: Callable[[], Iterable[str]],
     ) -> None:
         super().__init__("upkeep")
+        self._recount_inbox = recount_inbox
+        self._hosts_down = hosts_down
         self._store = store
         self._rules = rules
         self._providers = providers
@@ -96,20 +102,34 @@ class UpkeepPump(Pump):
                 )
 
     async def _bury(self) -> int:
-        return await reporting.bury_aged(self._store, self._rules.reports, self._clock(), _CHUNK)
+        count, lanes = await reporting.bury_aged(self._store, self._rules.reports, self._clock(), _CHUNK)
+        self._reported(lanes)
+        return count
 
     async def _count(self) -> None:
-        pending: dict[str, int] = {}
-        for gauge in (self._metrics.sends_waiting, self._metrics.reports_waiting, self._metrics.review_open):
-            gauge.clear()
-        for gateway, phase, count in await self._store.read(lambda tx: tx.all("count_sends")):
-            self._metrics.sends_waiting.labels(gateway, phase).set(count)
-            if phase != "review":
-                pending[gateway] = pending.get(gateway, 0) + count
-        self._backlog.recount(pending)
-        for lane, count in await self._store.read(lambda tx: tx.all("count_pending_reports")):
-            self._metrics.reports_waiting.labels(lane).set(count)
-        dead = await self._store.read(lambda tx: tx.one("count_dead_reports"))
+        read = self._store.read
+        sends = await read(lambda tx: tx.all("count_sends"))
+        owed = await read(lambda tx: tx.all("count_pending_reports"))
+        dead = await read(lambda tx: tx.one("count_dead_reports"))
+        reviews = await read(lambda tx: tx.all("count_reviews"))
+        self._recount_backlog(sends)
+        _fill(self._metrics.sends_waiting, sends)
+        _fill(self._metrics.reports_waiting, owed)
+        _fill(self._metrics.review_open, reviews)
+        _fill(self._metrics.host_left_alone, [(host, 1) for host in self._hosts_down()])
         self._metrics.reports_dead.set(dead[0] if dead else 0)
-        for kind, count in await self._store.read(lambda tx: tx.all("count_reviews")):
-            self._metrics.review_open.labels(kind).set(count)
+        await self._recount_inbox()
+
+    def _recount_backlog(self, sends: Sequence[Row]) -> None:
+        pending: Counter[str] = Counter()
+        for gateway, phase, count in sends:
+            if phase != "review":
+                pending[gateway] += count
+        self._backlog.recount(dict(pending))
+
+
+def _fill(gauge: Gauge, rows: Sequence[Row]) -> None:
+    """The labels and the count of each row; labels that are gone are gone."""
+    gauge.clear()
+    for *labels, count in rows:
+        gauge.labels(*labels).set(count)
