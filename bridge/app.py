@@ -9,25 +9,27 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 
 from bridge import __version__
-from bridge.core.lifecycle import Vocabulary
-from bridge.core.mapping import ProviderMapping
+from bridge.assembly import (
+    accepting_gateway,
+    build_providers,
+    build_rules,
+    built_gateways,
+    built_providers,
+    open_database,
+)
 from bridge.core.model import Millis, new_id
 from bridge.errors import StoreError
 from bridge.flows.accepting import Accepting, Gateway
-from bridge.flows.rules import GatewayRules, ProviderRules, ReportRules, Rules, text_words
 from bridge.metrics import Metrics
-from bridge.providers import PROVIDERS
 from bridge.providers.protocol import Provider
 from bridge.secret import Secret
-from bridge.settings import GatewaySettings, ProviderSettings, Settings
-from bridge.store.sqlite import SqliteStore, open_store
+from bridge.settings import Settings
 from bridge.store.tx import Store, Tx
-from bridge.tables import load_mapping, load_vocabulary
 from bridge.transport import ProviderTransport, ReportTransport
 from bridge.web.context import GatewayDoor, Lifespan, Operator, ProviderDoor, WebContext
 from bridge.web.server import WebServer, bind, create_web
@@ -37,7 +39,7 @@ from bridge.worker.reports import ReportPumps, ReportTarget
 from bridge.worker.sends import SendPump
 from bridge.worker.upkeep import Backlog, UpkeepPump
 
-__all__ = ["Service", "build_providers", "build_rules", "clock", "open_database", "serve"]
+__all__ = ["Service", "clock", "make_id", "serve"]
 
 _log = structlog.get_logger()
 _STOP_WITHIN = 10.0  # seconds for what is in flight
@@ -52,104 +54,6 @@ def clock() -> Millis:
 def make_id(now: Millis) -> bytes:
     """A fresh message id."""
     return new_id(now, secrets.randbits(74))
-
-
-# --- from settings to values ---
-
-
-def built_providers(settings: Settings) -> dict[str, ProviderSettings]:
-    """The configured providers that this version can use."""
-    return {name: each for name, each in settings.providers.items() if each.adapter in PROVIDERS}
-
-
-def built_gateways(settings: Settings) -> dict[str, GatewaySettings]:
-    """The configured gateways that this version can use."""
-    providers = built_providers(settings)
-    return {
-        name: each
-        for name, each in settings.gateways.items()
-        if each.type == "sms" and each.provider in providers
-    }
-
-
-def build_providers(settings: Settings, public_url: str) -> dict[str, Provider]:
-    """The providers, by name. `public_url`: where they can reach us."""
-    return {
-        name: PROVIDERS[each.adapter](each, public_url) for name, each in built_providers(settings).items()
-    }
-
-
-def build_tables(settings: Settings) -> tuple[dict[str, ProviderMapping], Vocabulary]:
-    """The mapping tables, by provider, and Smartico's words. Raises SettingsError."""
-    folder = settings.mappings_path()
-    tables = {name: load_mapping(each.adapter, folder) for name, each in built_providers(settings).items()}
-    return tables, load_vocabulary(folder)
-
-
-def build_rules(settings: Settings, providers: Mapping[str, Provider]) -> Rules:
-    """What the flows go by. Raises SettingsError for wrong mapping tables."""
-    mappings, vocabulary = build_tables(settings)
-    smartico = settings.smartico
-    return Rules(
-        providers=providers,
-        provider_rules={name: _provider_rules(each) for name, each in built_providers(settings).items()},
-        mappings=mappings,
-        vocabulary=vocabulary,
-        gateways={name: _gateway_rules(each) for name, each in settings.gateways.items()},
-        default_gateway=GatewayRules(0, False, 24 * 3_600_000, 1),
-        reports=ReportRules(
-            smartico.retry_schedule,
-            smartico.not_found_schedule,
-            round(smartico.report_max_age_hours * 3_600_000),
-        ),
-        keywords=frozenset("".join(text_words(each)) for each in settings.opt_out.keywords),
-        settle_ms=round(smartico.settle_seconds * 1000) + _ANSWER_MARGIN_MS,
-    )
-
-
-# `settle_seconds` counts from the answer, and a message's time is taken just before its commit.
-_ANSWER_MARGIN_MS = 100
-
-
-def _provider_rules(provider: ProviderSettings) -> ProviderRules:
-    return ProviderRules(
-        round(provider.timeout_seconds * 1000),
-        round(provider.unknown_after_seconds * 1000),
-        provider.unknown_send,
-    )
-
-
-def _gateway_rules(gateway: GatewaySettings) -> GatewayRules:
-    return GatewayRules(
-        round(gateway.ttl_seconds),
-        gateway.short_links,
-        round(gateway.max_age_hours * 3_600_000),
-        gateway.cascade_steps,
-    )
-
-
-def _gateway(settings: Settings, gateway: GatewaySettings) -> Gateway:
-    return Gateway(
-        name=gateway.name,
-        type=gateway.type,
-        channel=gateway.channel,
-        provider=gateway.provider,
-        senders=gateway.senders,
-        max_age_ms=round(gateway.max_age_hours * 3_600_000),
-        callback_hosts=settings.smartico.callback_hosts,
-        allow_insecure_callbacks=settings.smartico.allow_insecure_callbacks,
-        fallback_callback_url=settings.smartico.fallback_callback_url,
-    )
-
-
-def open_database(settings: Settings) -> SqliteStore:
-    """Becomes the owner of the database. Raises StoreError."""
-    if not settings.database.is_sqlite:
-        raise StoreError("PostgreSQL is not built in this version: set database.url to sqlite:///bridge.db.")
-    return open_store(settings.database_path(), settings.database.pii_key.reveal())
-
-
-# --- the service ---
 
 
 class Service:
@@ -245,7 +149,7 @@ class Service:
                 self.store, clock, make_id, has_directory=settings.contacts.source == "table"
             ),
             gateways={
-                name: GatewayDoor(_gateway(settings, each), each.authorization)
+                name: GatewayDoor(accepting_gateway(settings, each), each.authorization)
                 for name, each in gateways.items()
             },
             providers={

@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bridge.app import Service, open_database
+from bridge.app import Service
+from bridge.assembly import open_database
 from bridge.core.exchange import Reply, Request
 from bridge.settings import Settings, parse_settings
 from bridge.sim import (

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from bridge.app import build_providers
+from bridge.assembly import build_providers
 from bridge.cli.finding import Finding, Level
 from bridge.core.exchange import Outcome, Reply, Request
 from bridge.providers.revicom import CheckFailed, Revicom

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from bridge.app import build_providers, build_rules, open_database
+from bridge.assembly import build_providers, build_rules, open_database
 from bridge.cli.options import now, operator_name
 from bridge.core.moments import read_when
 from bridge.flows import directory, review

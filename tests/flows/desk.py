@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bridge.app import build_providers, build_rules, make_id
+from bridge.app import make_id
+from bridge.assembly import build_providers, build_rules
 from bridge.core.model import MessageId
 from bridge.flows import callbacks, sending
 from bridge.flows.accepting import Accepting, Gateway, Stored

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bridge.app import Service, open_database
+from bridge.app import Service
+from bridge.assembly import open_database
 from bridge.settings import parse_settings
 
 SETTINGS = """
