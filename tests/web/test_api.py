@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -88,6 +89,15 @@ async def test_contacts_are_kept_shown_masked_and_erased(web: httpx.AsyncClient)
     assert (await web.delete("/api/contacts/u1", headers=OPERATOR)).status_code == 200
     assert (await web.get("/api/contacts/u1", headers=OPERATOR)).status_code == 404
     assert (await web.delete("/api/contacts/u1", headers=OPERATOR)).status_code == 404
+
+
+@pytest.mark.parametrize("ext_user_id", ["684:f21aaf49", "a/b", "/a//b", "ünï code", "50%"])
+async def test_an_ext_user_id_may_be_anything(web: httpx.AsyncClient, ext_user_id: str) -> None:
+    """Whatever stands in an id, percent-encoded it names this contact and no other."""
+    path = f"/api/contacts/{quote(ext_user_id, safe='')}"
+    kept = await web.put(path, json={"phone": "+447700900123"}, headers=OPERATOR)
+    assert kept.json()["ext_user_id"] == ext_user_id
+    assert (await web.get(path, headers=OPERATOR)).json() == kept.json()
 
 
 async def test_an_import_is_all_or_nothing(web: httpx.AsyncClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from litestar import Request, delete, get, post, put
 from litestar.exceptions import NotFoundException, ValidationException
@@ -19,6 +20,9 @@ from bridge.web.api.common import read_json
 from bridge.web.context import WebContext
 
 __all__ = ["ContactBody", "ImportRow", "contact_routes"]
+
+
+_PREFIX = b"/api/contacts/"
 
 
 class ContactBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,16 +51,17 @@ class Imported(Struct):
 def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     """The routes, bound to a service."""
 
-    @get("/api/contacts/{ext_user_id:str}", tags=["API"], summary="One contact, masked")
+    @get("/api/contacts/{ext_user_id:path}", tags=["API"], summary="One contact, masked")
     async def show(request: Request[Any, Any, Any], ext_user_id: FromPath[str]) -> ContactJson:
         operator_of(ctx, request)
-        return contact_json(await _find(ctx, ext_user_id))
+        return contact_json(await _find(ctx, _named(request, ext_user_id)))
 
-    @put("/api/contacts/{ext_user_id:str}", tags=["API"], summary="Add or replace a contact")
+    @put("/api/contacts/{ext_user_id:path}", tags=["API"], summary="Add or replace a contact")
     async def keep(request: Request[Any, Any, Any], ext_user_id: FromPath[str]) -> ContactJson:
         operator = require_operator(ctx, request)
         body = await read_json(ctx, request, ContactBody)
-        draft = _check(ctx, ImportRow(ext_user_id, body.phone or "", body.email or "", body.opted_out))
+        named = _named(request, ext_user_id)
+        draft = _check(ctx, ImportRow(named, body.phone or "", body.email or "", body.opted_out))
         await _keep(ctx, [draft], f"set by {operator.name}")
         return contact_json(await _find(ctx, draft.contact.ext_user_id))
 
@@ -68,12 +73,13 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         await _keep(ctx, drafts, f"imported by {operator.name}")
         return Imported(len(rows))
 
-    @delete("/api/contacts/{ext_user_id:str}", status_code=200, tags=["API"], summary="Erase the person")
+    @delete("/api/contacts/{ext_user_id:path}", status_code=200, tags=["API"], summary="Erase the person")
     async def erase(request: Request[Any, Any, Any], ext_user_id: FromPath[str]) -> Erased:
         operator = require_operator(ctx, request)
+        named = _named(request, ext_user_id)
 
         async def job(tx: Tx) -> tuple[Erased, set[str]] | None:
-            return await directory.erase(tx, ctx.rules, ext_user_id, operator.name, ctx.clock())
+            return await directory.erase(tx, ctx.rules, named, operator.name, ctx.clock())
 
         result = await ctx.store.write(job)
         if result is None:
@@ -82,6 +88,17 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         return result[0]
 
     return [show, keep, keep_many, erase]
+
+
+def _named(request: Request[Any, Any, Any], path: str) -> str:
+    """The id as it was written: the router takes `%2F` for a slash, and several slashes for one."""
+    raw: bytes = request.scope.get("raw_path", b"")
+    before, _, written = raw.partition(_PREFIX)
+    return (
+        unquote_to_bytes(written).decode(errors="replace")
+        if not before and written
+        else path.removeprefix("/")
+    )
 
 
 def _check(ctx: WebContext, row: ImportRow, where: str = "") -> ContactDraft:
