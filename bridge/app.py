@@ -43,6 +43,7 @@ __all__ = ["Service", "clock", "make_id", "serve"]
 
 _log = structlog.get_logger()
 _STOP_WITHIN = 10.0  # seconds for what is in flight
+_LAST_ANSWERS = 0.5  # seconds that requests to us get at least
 _WEB = "web"
 
 
@@ -109,7 +110,6 @@ class Service:
         self.upkeep = UpkeepPump(
             store,
             self.rules,
-            list(self.providers),
             clock,
             metrics,
             self.backlog,
@@ -218,13 +218,15 @@ class Service:
         for pump in self._pumps:
             await pump.stop()
         await self.reports.stop()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _STOP_WITHIN
         try:
-            async with asyncio.timeout(_STOP_WITHIN):
+            async with asyncio.timeout_at(end):
                 await self._drain()
         except TimeoutError:
             _log.warning("some requests did not end in time; they are taken up again at the next start")
             self._abandon()
-        self._web.should_exit = True
+        self._web.stop_within(max(_LAST_ANSWERS, end - loop.time()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._close()
 
@@ -232,7 +234,8 @@ class Service:
         for pump in self._pumps:
             await pump.drain()
         await self.reports.drain()
-        await asyncio.gather(*(task for task in self._tasks if task.get_name() != _WEB))
+        working = [task for task in self._tasks if task.get_name() != _WEB]
+        await asyncio.gather(*working, return_exceptions=True)
 
     def _abandon(self) -> None:
         for pump in self._pumps:

@@ -25,6 +25,7 @@ from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request
 __all__ = ["MAX_ANSWER", "ProviderTransport", "ReportTransport", "Transport"]
 
 MAX_ANSWER = 4 * 1024 * 1024  # bytes
+_CONNECT_WITHIN = 10.0  # seconds
 _USER_AGENT = f"bridge/{__version__}"
 
 # httpx logs whole URLs, credentials and all, at INFO.
@@ -53,7 +54,9 @@ class ProviderTransport:
         )
 
     async def exchange(self, request: Request) -> Outcome:
-        timeout = httpx.Timeout(request.timeout, pool=None)
+        # Shorter for the connection, or the end of the whole would hide that none was made: that is certainty.
+        connect = min(_CONNECT_WITHIN, request.timeout / 2)
+        timeout = httpx.Timeout(request.timeout, connect=connect, pool=None)
         try:
             async with asyncio.timeout(request.timeout):
                 return await self._exchange(request, timeout)

@@ -29,7 +29,7 @@ from bridge.providers.protocol import (
     PerhapsTaken,
     Refused,
 )
-from bridge.store import messages, review
+from bridge.store import messages, review, sends
 from bridge.store.messages import MessageView
 from bridge.store.review import Kind, Member
 from bridge.store.sends import Send
@@ -40,6 +40,7 @@ __all__ = ["Result", "decided_at", "expire", "fail_unsent", "give_back", "recove
 Result = ItemResult | NotTaken | Blocked
 Lane = str
 
+ERASED = ("erased", "the contact was deleted")
 _FIRST_LOOKUP_MS = 1000
 _LONGEST_LOOKUP_MS = 15_000
 
@@ -82,7 +83,7 @@ async def fail_unsent(tx: Tx, rules: Rules, ext_user_id: str, now: Millis) -> se
             found = await tx.one("send_phase", message_id=message_id)
             assert found is not None
             settling = _Settling(tx, rules, found[1], now)
-            await settling.fail(message_id, "erased", "the contact was deleted")
+            await settling.fail(message_id, *ERASED)
             lanes |= settling.lanes
         else:
             await tx.run("forget_destination", message_id=message_id, nothing=tx.vault.seal(b""))
@@ -138,6 +139,9 @@ class _Settling:
                 assert_never(result)
 
     async def lookup(self, send: Send, result: LookupResult) -> None:
+        row = await self._tx.one("send_phase", message_id=send.message_id)
+        if row is None or row[0] != "lookup":
+            return  # settled meanwhile; an old answer decides nothing
         match result:
             case Found(provider_message_id):
                 await self._step(send.message_id, "lookup_found", provider_message_id)
@@ -178,6 +182,10 @@ class _Settling:
         await self._leave_outbox(message_id)
 
     async def _requeue(self, message_id: MessageId, kind: str, reason: str) -> None:
+        send = await sends.get_send(self._tx, message_id)
+        if send is not None and not send.destination:
+            await self.fail(message_id, *ERASED)
+            return
         message = await self._load(message_id)
         if message.snapshot.state is not State.QUEUED:
             await self._move(message, State.QUEUED)

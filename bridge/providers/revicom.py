@@ -133,9 +133,14 @@ class Revicom:
     # --- looking up ---
 
     def build_lookup(self, message: OutgoingMessage) -> Request:
-        """`GET /message` by the message's own tag. No time filter: those act on the time of sending."""
-        query = urlencode({"tags": id_tag(message.message_id), "destination": _digits(message)})
-        return self._get(f"/message?{query}", self._settings.timeout_seconds)
+        """`GET /message` by the message's own tag. No time filter: those act on the time of sending.
+
+        An empty destination was erased: then the tag alone has to do.
+        """
+        query = {"tags": id_tag(message.message_id)}
+        if message.destination:
+            query["destination"] = _digits(message)
+        return self._get(f"/message?{urlencode(query)}", self._settings.timeout_seconds)
 
     def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
         """Whether the provider has the message, and under which id."""

@@ -119,7 +119,7 @@ WHERE s.message_id = :message_id
 
 -- name: next_send_due
 SELECT min(due_at) FROM sends
-WHERE provider = :provider AND phase = :phase AND (phase <> 'queued' OR expires_at > :now)
+WHERE provider = :provider AND phase = :phase AND due_at > :after AND (phase <> 'queued' OR expires_at > :now)
 
 -- name: hand_send
 UPDATE sends SET phase = 'handed', handed_at = :now WHERE message_id = :message_id
@@ -164,6 +164,9 @@ UPDATE messages SET address_hash = NULL, address_masked = NULL WHERE ext_user_id
 
 -- name: texts_of_user
 SELECT t.message_id FROM texts AS t JOIN messages AS m ON m.id = t.message_id WHERE m.ext_user_id = :ext_user_id
+
+-- name: next_provider
+SELECT provider FROM sends WHERE provider > :after ORDER BY provider LIMIT 1
 
 -- name: count_sends
 SELECT gateway, phase, count(*) FROM sends GROUP BY gateway, phase
@@ -282,7 +285,8 @@ SELECT lane FROM reports WHERE state = 'pending' AND due_at IS NOT NULL AND lane
 UPDATE reports SET
     state = :state, due_at = NULL, attempts = attempts + :attempts, finished_at = :finished_at,
     latency_ms = :latency_ms, last_error = :last_error
-WHERE message_id = :message_id AND status = :status AND state = 'pending'
+WHERE message_id = :message_id AND status = :status
+    AND (state = 'pending' OR (state = 'dead' AND :state = 'done')) -- buried for its age while it was on its way
 
 -- name: postpone_report
 UPDATE reports SET

@@ -12,7 +12,7 @@ from msgspec import Struct
 from bridge.core.model import MessageId, Millis
 from bridge.store.tx import Row, Tx
 
-__all__ = ["Send", "claim", "due_lookups", "get_send", "next_due"]
+__all__ = ["Send", "claim", "due_lookups", "get_send", "next_due", "providers"]
 
 
 class Send(Struct, frozen=True):
@@ -50,9 +50,20 @@ async def get_send(tx: Tx, message_id: MessageId) -> Send | None:
     return _open(tx, [row])[0] if row else None
 
 
-async def next_due(tx: Tx, provider: str, phase: str, now: Millis) -> Millis | None:
-    """When the first send of this phase is due. Queued ones that are too old never are."""
-    row = await tx.one("next_send_due", provider=provider, phase=phase, now=now)
+async def providers(tx: Tx) -> list[str]:
+    """Every provider that has something in the outbox, also one that left the settings."""
+    found: list[str] = []
+    row = await tx.one("next_provider", after="")
+    while row:
+        found.append(row[0])
+        row = await tx.one("next_provider", after=row[0])
+    return found
+
+
+async def next_due(tx: Tx, provider: str, phase: str, now: Millis, after: Millis = -1) -> Millis | None:
+    """When the first send of this phase is due, of those due later than `after`. Queued ones that are too old never
+    are."""
+    row = await tx.one("next_send_due", provider=provider, phase=phase, now=now, after=after)
     return row[0] if row else None
 
 

@@ -101,7 +101,6 @@ class WebServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 lifespan="off",
-                timeout_graceful_shutdown=10,
                 backlog=2048,
             )
         )
@@ -110,11 +109,10 @@ class WebServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens, once started; also where port 0 was asked for."""
-        name: tuple[str, int] = self.servers[0].sockets[0].getsockname()[:2]
-        return name
+    def stop_within(self, seconds: float) -> None:
+        """Takes no more connections, and lets open requests end, but no longer than so many seconds."""
+        self.config.timeout_graceful_shutdown = seconds  # type: ignore[assignment]  # it is used as a float
+        self.should_exit = True
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -52,6 +52,8 @@ class Breaker:
     def succeeded(self) -> bool:
         """The peer answered well; says whether this closed the breaker."""
         was_open = self.is_open
+        if was_open and not self._probing:
+            return False  # a straggler from before it opened: the next probe will tell
         self._failures = 0
         self._probing = False
         self.reason = ""

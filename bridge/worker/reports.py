@@ -169,8 +169,11 @@ class LanePump(Pump):
             return wait
         limit = _LOAD + len(self._in_flight)
         now = self._pumps.clock()
+        # What ends while the store is read may still look due there: it counts as under way for this round.
+        busy = set(self._in_flight)
         due = await self._pumps.store.read(lambda tx: reports.due_reports(tx, self._lane, now, limit))
-        fresh = [each for each in due if (each.message_id, each.status) not in self._in_flight]
+        busy |= self._in_flight
+        fresh = [each for each in due if (each.message_id, each.status) not in busy]
         for report in fresh:
             if not await self._start(report):
                 return self._wait() or 0.0

@@ -107,7 +107,7 @@ class SendPump(Pump):
                 await asyncio.sleep(_GATHER)
             return 0.0
         self._slots.release()
-        return min(lookups_due, await self._until("queued"))
+        return min(lookups_due, await self._until_queued())
 
     async def _claim(self) -> list[Send]:
         """The next batch, committed as perhaps sent; a single message where it is a probe. Holds one slot."""
@@ -126,11 +126,10 @@ class SendPump(Pump):
             self.breaker.cancel_probe()
         return batch
 
-    async def _until(self, phase: str) -> float:
-        """Seconds until the next send of this phase is due; a minute where there is none."""
-        name = self._provider.name
-        now = self._clock()
-        due_at = await self._store.read(lambda tx: sends.next_due(tx, name, phase, now))
+    async def _until_queued(self) -> float:
+        """Seconds until the next queued message is due; a minute where there is none."""
+        name, now = self._provider.name, self._clock()
+        due_at = await self._store.read(lambda tx: sends.next_due(tx, name, "queued", now))
         return 60.0 if due_at is None else max(0.0, (due_at - now) / 1000)
 
     # --- handing over ---
@@ -233,16 +232,19 @@ class SendPump(Pump):
         """Asks for perhaps-sent messages that are due. Gives the seconds until the next one is."""
         if now < self._lookups_at:
             return (self._lookups_at - now) / 1000
+        # Set before the store is read: what is said to be due meanwhile (0) must not be overwritten by an older view.
+        self._lookups_at = now + 60_000
         name, limit = self._provider.name, _LOOKUPS_AT_ONCE + len(self._asking)
+        busy = set(self._asking)
         due = await self._store.read(lambda tx: sends.due_lookups(tx, name, now, limit))
+        busy |= self._asking
         for send in due:
-            if send.message_id not in self._asking:
+            if send.message_id not in busy:
                 self._asking.add(send.message_id)
                 self.spawn(self._look_up(send))
-        # Each look-up that ends wakes the pump.
-        wait = 60.0 if self._asking else min(60.0, await self._until("lookup"))
-        self._lookups_at = self._clock() + round(wait * 1000)
-        return wait
+        next_at = await self._store.read(lambda tx: sends.next_due(tx, name, "lookup", now, after=now))
+        self._lookups_at = min(self._lookups_at, now + 60_000 if next_at is None else next_at)
+        return max(0.0, (self._lookups_at - now) / 1000)
 
     async def _look_up(self, send: Send) -> None:
         try:

@@ -13,6 +13,7 @@ from bridge.core.model import Millis
 from bridge.flows import callbacks, reporting, sending
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
+from bridge.store import sends
 from bridge.store.tx import Row, Store, Tx
 from bridge.worker.pump import Pump
 
@@ -49,7 +50,6 @@ class UpkeepPump(Pump):
         self,
         store: Store,
         rules: Rules,
-        providers: Sequence[str],
         clock: Callable[[], Millis],
         metrics: Metrics,
         backlog: Backlog,
@@ -63,7 +63,6 @@ class UpkeepPump(Pump):
         self._hosts_down = hosts_down
         self._store = store
         self._rules = rules
-        self._providers = providers
         self._clock = clock
         self._metrics = metrics
         self._backlog = backlog
@@ -76,7 +75,7 @@ class UpkeepPump(Pump):
 
     async def step(self) -> float | None:
         """One round."""
-        for provider in self._providers:
+        for provider in await self._store.read(sends.providers):
             await self._expire(provider)
         await self._until_done(self._bury)
         await self._until_done(lambda: callbacks.review_old_orphans(self._store, self._clock(), _CHUNK))
@@ -108,12 +107,12 @@ class UpkeepPump(Pump):
 
     async def _count(self) -> None:
         read = self._store.read
-        sends = await read(lambda tx: tx.all("count_sends"))
+        waiting = await read(lambda tx: tx.all("count_sends"))
         owed = await read(lambda tx: tx.all("count_pending_reports"))
         dead = await read(lambda tx: tx.one("count_dead_reports"))
         reviews = await read(lambda tx: tx.all("count_reviews"))
-        self._recount_backlog(sends)
-        _fill(self._metrics.sends_waiting, sends)
+        self._recount_backlog(waiting)
+        _fill(self._metrics.sends_waiting, waiting)
         _fill(self._metrics.reports_waiting, owed)
         _fill(self._metrics.review_open, reviews)
         _fill(self._metrics.host_left_alone, [(host, 1) for host in self._hosts_down()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import secrets
 import sqlite3
 from contextlib import ExitStack, closing
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 from bridge.errors import StoreError
 from bridge.pii import Vault
-from bridge.store.sqlite.engine import Reader, SqliteTx, Writer, connect, run_job
+from bridge.store.sqlite.engine import Jobs, Reader, SqliteTx, Writer, connect, run_job
 from bridge.store.sqlite.lock import OwnerLock, read_owner
 from bridge.store.tx import Job, Tx
 
@@ -21,7 +22,7 @@ __all__ = ["SqliteStore", "backup", "migrate", "open_reader", "open_store", "rea
 T = TypeVar("T")
 
 _MIGRATIONS = files("bridge.store").joinpath("migrations")
-_READERS = 2
+_READERS = 3
 
 
 class SqliteStore:
@@ -33,7 +34,6 @@ class SqliteStore:
         self.vault = vault
         self._writer = writer
         self._readers = readers
-        self._turn = 0
         self.lock = lock
 
     async def write(self, job: Job[T]) -> T:
@@ -42,10 +42,11 @@ class SqliteStore:
         return await self._writer.run(job)
 
     async def read(self, job: Job[T]) -> T:
-        self._turn = (self._turn + 1) % len(self._readers)
-        return await self._readers[self._turn].run(job)
+        return await self._readers[0].run(job)  # all of them take from the same queue
 
     async def close(self) -> None:
+        for reader in self._readers:
+            reader.end()
         for thread in (*self._readers, *([self._writer] if self._writer else [])):
             await thread.close()
         if self.lock:
@@ -66,7 +67,8 @@ def open_store(path: Path, pii_key: str) -> SqliteStore:
         vault = _vault(writing, pii_key)
         reading = [undo.enter_context(closing(connect(path, read_only=True))) for _ in range(_READERS)]
         undo.pop_all()
-    readers = [Reader(connection, vault, f"sqlite-reader-{n}") for n, connection in enumerate(reading)]
+    jobs: Jobs = queue.SimpleQueue()
+    readers = [Reader(connection, vault, f"sqlite-reader-{n}", jobs) for n, connection in enumerate(reading)]
     return SqliteStore(vault, Writer(writing, vault, "sqlite-writer"), readers, lock)
 
 

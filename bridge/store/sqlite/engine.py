@@ -23,12 +23,12 @@ from bridge.pii import Vault
 from bridge.store.queries import QUERIES
 from bridge.store.tx import Job, Row
 
-__all__ = ["Reader", "SqliteTx", "Writer", "connect", "run_job"]
+__all__ = ["Jobs", "Reader", "SqliteTx", "Writer", "connect", "run_job"]
 
 T = TypeVar("T")
-_GROUP = 2000  # jobs in one commit, at most
 _AWAITED = "a transaction awaited something other than the store"
 _Waiting = tuple[Job[Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+Jobs = queue.SimpleQueue["_Waiting | None"]
 _CONNECTION_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
@@ -110,10 +110,14 @@ def run_job(job: Job[T], tx: SqliteTx) -> T:
 class _Thread:
     """A thread that owns one connection and takes jobs from a queue until it is closed."""
 
-    def __init__(self, connection: sqlite3.Connection, vault: Vault, name: str) -> None:
+    _group = 1  # jobs taken at once
+
+    def __init__(
+        self, connection: sqlite3.Connection, vault: Vault, name: str, jobs: Jobs | None = None
+    ) -> None:
         self._connection = connection
         self._tx = SqliteTx(connection, vault)
-        self._jobs: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._jobs: Jobs = queue.SimpleQueue() if jobs is None else jobs
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
@@ -126,11 +130,15 @@ class _Thread:
         self._jobs.put((job, loop, future))
         return await future
 
-    async def close(self) -> None:
-        """Runs what waits, then closes the connection; nothing is taken any more."""
+    def end(self) -> None:
+        """Takes nothing any more. Threads that share a queue must all be told before one is waited for."""
         if not self._closed:
             self._closed = True
             self._jobs.put(None)
+
+    async def close(self) -> None:
+        """Runs what waits, then closes the connection."""
+        self.end()
         await asyncio.to_thread(self._thread.join)
         self._connection.close()
 
@@ -146,7 +154,7 @@ class _Thread:
         item = self._jobs.get()
         while item is not None:
             group.append(item)
-            if len(group) >= _GROUP:
+            if len(group) >= self._group:
                 return group, True
             try:
                 item = self._jobs.get_nowait()
@@ -166,11 +174,13 @@ class _Thread:
 
 
 class Reader(_Thread):
-    """Runs jobs on a read-only connection."""
+    """Runs jobs on a read-only connection. Readers share a queue, so that a slow job holds up no other."""
 
 
 class Writer(_Thread):
     """Runs jobs on the one connection that writes, as many as wait in one transaction."""
+
+    _group = 2000
 
     def _run_group(self, jobs: list[Job[Any]]) -> list[Any]:
         try:
