@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -216,3 +218,19 @@ async def test_no_url_is_logged(transport: Transport, caplog: pytest.LogCaptureF
         outcome = await transport.exchange(Request("GET", peer.url + "/?api_key=hush", 2.0))
     assert "hush" not in caplog.text
     assert "hush" not in repr(outcome)
+
+
+async def test_no_connection_in_time_is_certainty() -> None:
+    """A provider that drops connection attempts has taken nothing: it must not look like a lost answer."""
+    with contextlib.ExitStack() as stack:
+        deaf = stack.enter_context(socket.socket())
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):  # its queue is full: further attempts are dropped
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        transport = ProviderTransport(1)
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/message"
+        assert isinstance(await transport.exchange(Request("POST", url, 1.0)), NoConnection)
+        await transport.close()

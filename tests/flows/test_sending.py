@@ -1,0 +1,88 @@
+"""Messages that were perhaps handed over, and what may become of them."""
+
+from __future__ import annotations
+
+from bridge.core.model import MessageId
+from bridge.flows import directory, sending
+from bridge.providers.protocol import Found, LookupResult, NoTrace, NotTaken, PerhapsTaken
+from bridge.store import sends
+from bridge.store.sends import Send
+from bridge.store.tx import Tx
+from tests.flows.desk import Desk
+
+LONG = 3_600_000
+UUID = "063464ec-a34f-4558-90c5-984395000003"
+AWAY = NotTaken("no_connection", "no connection could be made")
+
+
+async def settle(desk: Desk, send: Send, result: sending.Result) -> None:
+    async def job(tx: Tx) -> set[str]:
+        return await sending.settle(tx, desk.rules, "revicom", [(send, result)], desk.now)
+
+    await desk.store.write(job)
+
+
+async def look_up(desk: Desk, send: Send, result: LookupResult) -> None:
+    async def job(tx: Tx) -> set[str]:
+        return await sending.settle_lookup(tx, desk.rules, "revicom", send, result, desk.now)
+
+    await desk.store.write(job)
+
+
+async def phase(desk: Desk, message_id: MessageId) -> str | None:
+    row = await desk.store.read(lambda tx: tx.one("send_phase", message_id=message_id))
+    return row[0] if row else None
+
+
+async def test_an_old_look_up_answer_decides_nothing(desk: Desk) -> None:
+    """Once a message left the look-up, a second answer to the same question neither reviews nor requeues it."""
+    message_id = await desk.accept()
+    (send,) = await desk.claim()
+    await settle(desk, send, PerhapsTaken("no answer in time"))
+    await look_up(desk, send, Found(UUID))
+    desk.now += LONG
+    await look_up(desk, send, NoTrace())
+    assert (await phase(desk, message_id), (await desk.show(message_id)).state) == (None, "submitted")
+
+    await desk.accept()
+    (other,) = await desk.claim()
+    desk.now += LONG
+    await look_up(desk, other, NoTrace())
+    assert await phase(desk, other.message_id) == "handed"
+
+
+async def test_no_trace_decides_only_after_its_time(desk: Desk) -> None:
+    """Until time-out and unknown_after have passed the provider is asked again; then a person has to decide."""
+    message_id = await desk.accept()
+    (send,) = await desk.claim()
+    await settle(desk, send, PerhapsTaken("no answer in time"))
+    decided = sending.decided_at(desk.rules, "revicom", send)
+    assert decided == desk.now + 190_000
+    desk.now = decided - 1
+    await look_up(desk, send, NoTrace())
+    assert await phase(desk, message_id) == "lookup"
+    desk.now = decided
+    await look_up(desk, send, NoTrace())
+    assert await phase(desk, message_id) == "review"
+    assert (await desk.show(message_id)).state == "unknown"
+
+
+async def test_an_erased_person_gets_nothing_more(desk: Desk) -> None:
+    """A message that was on its way when its person was erased, and was not taken, ends as failed."""
+    message_id = await desk.accept()
+    (send,) = await desk.claim()
+    await desk.store.write(lambda tx: directory.erase(tx, desk.rules, "player", "alice", desk.now))
+    await settle(desk, send, AWAY)
+    assert await phase(desk, message_id) is None
+    assert await desk.owed(message_id) == ["failed"]
+
+
+async def test_a_crash_leads_to_the_look_up_and_never_straight_out_again(desk: Desk) -> None:
+    """What was handed over when the process died is unknown, and cannot be claimed."""
+    message_id = await desk.accept()
+    await desk.claim()
+    assert await desk.store.write(lambda tx: sending.recover(tx, desk.rules, "revicom", desk.now)) == 1
+    assert await desk.claim() == []
+    assert (await desk.show(message_id)).state == "unknown"
+    (due,) = await desk.store.read(lambda tx: sends.due_lookups(tx, "revicom", desk.now, 10))
+    assert due.message_id == message_id
