@@ -195,8 +195,9 @@ async def _still_open(
     for _, element in elements:
         if isinstance(element, Malformed) or not mapping.knows(element.event, element.status):
             return True
-    is_orphan = await tx.one("orphan_raw", provider=provider, digest=member.subject) is not None
-    return item.kind is Kind.ORPHAN and is_orphan
+    if item.kind is not Kind.ORPHAN:
+        return False
+    return await tx.one("orphan_raw", provider=provider, digest=member.subject) is not None
 
 
 def _members_after(review_id: int, after: bytes) -> Callable[[Tx], Coroutine[Any, Any, list[Member]]]:

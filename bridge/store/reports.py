@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from bridge.core.model import MessageId, Millis, Status
-from bridge.store.tx import Row, Tx
+from bridge.store.tx import Row, Tx, distinct
 
 __all__ = ["DueReport", "Settlement", "due_reports", "lanes", "next_due", "revive", "settle"]
 
@@ -67,12 +67,7 @@ async def next_due(tx: Tx, lane: str, after: Millis) -> Millis | None:
 
 async def lanes(tx: Tx) -> list[str]:
     """Every lane that has a report to send, now or later. One index step a lane, however many reports."""
-    found: list[str] = []
-    row = await tx.one("next_lane", after="")
-    while row:
-        found.append(row[0])
-        row = await tx.one("next_lane", after=row[0])
-    return found
+    return await distinct(tx, "next_lane")
 
 
 async def settle(tx: Tx, settlements: Sequence[Settlement], now: Millis) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from bridge.core.model import MessageId, Millis
-from bridge.store.tx import Row, Tx
+from bridge.store.tx import Row, Tx, distinct
 
 __all__ = ["Send", "claim", "due_lookups", "get_send", "next_due", "providers"]
 
@@ -52,12 +52,7 @@ async def get_send(tx: Tx, message_id: MessageId) -> Send | None:
 
 async def providers(tx: Tx) -> list[str]:
     """Every provider that has something in the outbox, also one that left the settings."""
-    found: list[str] = []
-    row = await tx.one("next_provider", after="")
-    while row:
-        found.append(row[0])
-        row = await tx.one("next_provider", after=row[0])
-    return found
+    return await distinct(tx, "next_provider")
 
 
 async def next_due(tx: Tx, provider: str, phase: str, now: Millis, after: Millis = -1) -> Millis | None:

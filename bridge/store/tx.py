@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from bridge.pii import Vault
 
-__all__ = ["Job", "Row", "Store", "Tx"]
+__all__ = ["Job", "Row", "Store", "Tx", "distinct"]
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -40,6 +40,19 @@ class Tx(Protocol):
 
     async def select(self, sql: str, values: Sequence[Any]) -> list[Row]:
         """A search whose text `bridge.store.search` has put together; `?` for values."""
+
+
+async def distinct(tx: Tx, query: str) -> list[str]:
+    """Every value of the first column of an index, one step of it a value, however many rows share one.
+
+    `query` gives the first value above `after`.
+    """
+    found: list[str] = []
+    row = await tx.one(query, after="")
+    while row:
+        found.append(row[0])
+        row = await tx.one(query, after=row[0])
+    return found
 
 
 Job = Callable[[Tx], Coroutine[Any, Any, T]]
