@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 
@@ -45,6 +46,9 @@ _log = structlog.get_logger()
 _STOP_WITHIN = 9.3  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
 _LAST_ANSWERS = 0.5  # seconds that requests to us get at least
 _WEB = "web"
+_SWITCH = (
+    0.0005  # seconds that a commit, or a reader, may wait for the interpreter while the event loop is busy
+)
 
 
 def clock() -> Millis:
@@ -102,7 +106,7 @@ class Service:
             max_per_second=smartico.max_per_second,
         )
         self.reports = ReportPumps(store, self.rules.reports, target, self.report_transport, clock, metrics)
-        self.inbox = InboxPump(store, self.rules, clock, metrics, reported=self.reports.wake)
+        self.inbox = InboxPump(store, self.rules, clock, metrics, reported=self.reports.hand_over)
         self.provider_transports = {
             name: ProviderTransport(self.settings.providers[name].max_in_flight) for name in self.providers
         }
@@ -113,7 +117,8 @@ class Service:
             clock,
             metrics,
             self.backlog,
-            reported=self.reports.wake,
+            reported=self.reports.hand_over,
+            buried=self.reports.buried,
             recount_inbox=self.inbox.recount,
             hosts_down=self.reports.hosts_down,
         )
@@ -132,7 +137,7 @@ class Service:
             clock,
             self.metrics,
             max_in_flight=self.settings.providers[name].max_in_flight,
-            reported=self.reports.wake,
+            reported=self.reports.hand_over,
             left=self.backlog.left,
         )
 
@@ -168,7 +173,7 @@ class Service:
             accepted=self._accepted,
             waiting_elements=lambda: self.inbox.waiting,
             callback_kept=self.inbox.arrived,
-            reported=self.reports.wake,
+            reported=self.reports.hand_over,
             replayed=self._replayed,
         )
 
@@ -181,7 +186,7 @@ class Service:
         for pump in self.sends.values():
             pump.recheck()
         self.inbox.wake()
-        self._tasks.append(asyncio.create_task(self.reports.wake_all()))
+        self._tasks.append(asyncio.create_task(self.reports.look_everywhere()))
 
     @property
     def _pumps(self) -> list[Pump]:
@@ -261,6 +266,7 @@ def _url(listening: socket.socket) -> str:
 
 async def serve(settings: Settings, *, host: str, port: int, started: Callable[[Service], None]) -> None:
     """Runs the service until SIGTERM or SIGINT; a second signal ends the process at once. Raises BridgeError."""
+    sys.setswitchinterval(_SWITCH)
     store = open_database(settings)
     try:
         service = Service(settings, store, host=host, port=port)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -105,6 +107,20 @@ class Metrics:
         self.review_open = Gauge(
             "bridge_review_open", "Review items that are open", ["kind"], registry=registry
         )
+
+    # Labels are looked up once: that costs more than counting.
+
+    @lru_cache  # noqa: B019 - there is one of this class in a process
+    def report_attempts_of(self, gateway: str, result: str) -> Counter:
+        return self.reports.labels(gateway, result)
+
+    @lru_cache  # noqa: B019
+    def requests_of(self, gateway: str, error_code: int) -> Counter:
+        return self.requests.labels(gateway, error_code)
+
+    @lru_cache  # noqa: B019
+    def callbacks_of(self, provider: str, status: int) -> Counter:
+        return self.callbacks.labels(provider, status)
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

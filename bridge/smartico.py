@@ -32,10 +32,10 @@ __all__ = [
     "Refusal",
     "RefusedReport",
     "SendRequest",
+    "StatusAddress",
     "StatusReply",
     "TryLater",
     "Unauthorized",
-    "build_status_request",
     "check_callback_url",
     "decode_send",
     "encode_accepted",
@@ -187,23 +187,28 @@ def encode_refusal(refusal: Refusal) -> bytes:
 _OURS = frozenset({"type", "ext_message_id", "status", "api_key"})
 
 
-def build_status_request(
-    callback_url: str,
-    *,
-    type: str,  # noqa: A002 - the name of the parameter at Smartico
-    ext_message_id: str,
-    status: str,
-    api_key: Secret,
-    timeout: float,
-) -> Request:
-    """`GET callback_url` with our four parameters; others that it has stay as they are, and in their order."""
-    address, _, query = callback_url.partition("#")[0].partition("?")
-    foreign = [
-        each for each in query.split("&") if each and unquote_plus(each.partition("=")[0]) not in _OURS
-    ]
-    ours = {"type": type, "ext_message_id": ext_message_id, "status": status, "api_key": api_key.reveal()}
-    pairs = [f"{name}={quote(value, safe='')}" for name, value in ours.items()]
-    return Request("GET", f"{address}?{'&'.join(foreign + pairs)}", timeout)
+class StatusAddress:
+    """Where the reports of many messages go: `callback_url` with our four parameters.
+
+    Parameters of other names that it has stay as they are, and in their order; its fragment is dropped.
+    """
+
+    def __init__(self, callback_url: str, type: str, api_key: Secret) -> None:  # noqa: A002 - Smartico's name for it
+        address, _, query = callback_url.partition("#")[0].partition("?")
+        foreign = [
+            f"{each}&"
+            for each in query.split("&")
+            if each and unquote_plus(each.partition("=")[0]) not in _OURS
+        ]
+        self._before = f"{address}?{''.join(foreign)}type={quote(type, safe='')}&ext_message_id="
+        self._after = f"&api_key={quote(api_key.reveal(), safe='')}"
+
+    def __repr__(self) -> str:
+        return "<StatusAddress>"
+
+    def request(self, ext_message_id: str, status: str, timeout: float) -> Request:
+        """The GET that reports one status. Both texts are our own: letters, digits and hyphens."""
+        return Request("GET", f"{self._before}{ext_message_id}&status={status}{self._after}", timeout)
 
 
 class Done(Struct, frozen=True):

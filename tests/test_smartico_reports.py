@@ -17,10 +17,10 @@ from bridge.smartico import (
     Hopeless,
     NotFound,
     RefusedReport,
+    StatusAddress,
     StatusReply,
     TryLater,
     Unauthorized,
-    build_status_request,
     read_status_reply,
 )
 
@@ -39,7 +39,10 @@ def build(url: str, **changes: Any) -> str:
         "api_key": KEY,
         "timeout": 10.0,
     }
-    request = build_status_request(url, **{**values, **changes})
+    values |= changes
+    address = StatusAddress(url, values["type"], values["api_key"])
+    assert "48a8" not in repr(address)
+    request = address.request(values["ext_message_id"], values["status"], values["timeout"])
     assert (request.method, request.body, request.timeout) == ("GET", b"", 10.0)
     assert "smartico" in repr(request)
     assert "48a8" not in repr(request)
@@ -72,8 +75,9 @@ def test_status_request(url: str, expected: str) -> None:
 
 def test_values_are_encoded() -> None:
     """No value can become another parameter."""
-    url = build("https://a.smartico.ai/", api_key=Secret("a&b=c#d e/é"), status="x?")
-    assert url.endswith("status=x%3F&api_key=a%26b%3Dc%23d%20e%2F%C3%A9")
+    url = build("https://a.smartico.ai/", api_key=Secret("a&b=c#d e/é"), type="x?")
+    assert "?type=x%3F&" in url
+    assert url.endswith("&api_key=a%26b%3Dc%23d%20e%2F%C3%A9")
 
 
 @given(

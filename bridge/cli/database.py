@@ -87,7 +87,7 @@ async def _status(settings: Settings) -> dict[str, Any]:
 
     owner, path = find_owner(settings), settings.database_path()
     async with open_for_reading(settings) as store:
-        figures, facts = await store.read(count_all), read_facts(path)
+        figures, facts = await store.search(count_all), read_facts(path)
     return {
         "path": str(path),
         "bytes": facts.bytes,

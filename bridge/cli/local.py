@@ -12,6 +12,7 @@ from bridge.flows import directory, review
 from bridge.flows.directory import ContactDraft, Erased
 from bridge.flows.review import Actor, Replayed
 from bridge.settings import Settings
+from bridge.store.reports import DueReport
 from bridge.store.review import ReviewItem, get_review
 from bridge.store.search import ReportFilter
 from bridge.store.tx import Tx
@@ -35,7 +36,7 @@ class LocalBackend:
         await self._store.write(lambda tx: directory.keep_many(tx, drafts, f"imported by {self._name}", at))
 
     async def delete_contact(self, ext_user_id: str) -> Erased | None:
-        async def job(tx: Tx) -> tuple[Erased, set[str]] | None:
+        async def job(tx: Tx) -> tuple[Erased, list[DueReport]] | None:
             return await directory.erase(tx, self._rules, ext_user_id, self._name, now())
 
         result = await self._store.write(job)

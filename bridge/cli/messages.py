@@ -68,7 +68,7 @@ async def _find(settings: Settings, text: str, limit: int) -> tuple[list[Message
 
     chosen = MessageFilter(text=text, limit=limit + 1, default_region=settings.contacts.default_region)
     async with open_for_reading(settings) as store:
-        rows = await store.read(lambda tx: find_messages(tx, chosen))
+        rows = await store.search(lambda tx: find_messages(tx, chosen))
     items = [message_json(row) for row in rows[:limit]]
     if len(rows) <= limit:
         return items, None
@@ -83,7 +83,7 @@ async def _load(settings: Settings, ext_message_id: str) -> MessageWithTimeline 
 
     message_id = id_from_text(ext_message_id)
     async with open_for_reading(settings) as store:
-        return await store.read(lambda tx: message_with_timeline(tx, message_id)) if message_id else None
+        return await store.search(lambda tx: message_with_timeline(tx, message_id)) if message_id else None
 
 
 def _print_message(message: MessageWithTimeline) -> None:

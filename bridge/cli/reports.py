@@ -107,7 +107,7 @@ async def _list(settings: Settings, state: str, limit: int) -> tuple[list[Report
 
     chosen = ReportFilter(state=state, limit=limit + 1)
     async with open_for_reading(settings) as store:
-        rows = await store.read(lambda tx: list_reports(tx, chosen))
+        rows = await store.search(lambda tx: list_reports(tx, chosen))
     items = [report_json(row) for row in rows[:limit]]
     if len(rows) <= limit:
         return items, None

@@ -117,7 +117,7 @@ async def _list(settings: Settings, limit: int) -> tuple[list[ReviewJson], str |
     from bridge.store.review import list_reviews
 
     async with open_for_reading(settings) as store:
-        found = await store.read(lambda tx: list_reviews(tx, 2**62, limit + 1))
+        found = await store.search(lambda tx: list_reviews(tx, 2**62, limit + 1))
     items = [review_json(each) for each in found[:limit]]
     if len(found) <= limit:
         return items, None
@@ -131,7 +131,7 @@ async def _load(settings: Settings, review_id: int) -> ReviewJson:
     from bridge.store.review import get_review
 
     async with open_for_reading(settings) as store:
-        item = await store.read(lambda tx: get_review(tx, review_id))
+        item = await store.search(lambda tx: get_review(tx, review_id))
     if item is None:
         raise _unknown(review_id)
     return review_json(item)

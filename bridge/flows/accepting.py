@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from bridge.core.model import MessageId, Millis
 from bridge.errors import StoreError
-from bridge.pii import mask_phone
 from bridge.smartico import ErrorCode, Refusal, SendRequest, check_callback_url, decode_send
 from bridge.store import contacts, messages
+from bridge.store.contacts import Reach
 from bridge.store.messages import NewMessage
 from bridge.store.tx import Store, Tx
 
@@ -116,31 +116,33 @@ async def _store(
         return draft
     if full:
         return Refusal(ErrorCode.OVERLOADED, "the gateway is overloaded, try later")
-    phone = await _address(tx, gateway, request.ext_user_id)
-    if isinstance(phone, Refusal):
-        return phone
+    reach = await contacts.reach(tx, request.ext_user_id, gateway.channel)
+    refusal = _unreachable(gateway, reach)
+    if refusal is not None:
+        return refusal
+    assert reach is not None
+    assert reach.phone is not None
     await messages.add_message(
         tx,
-        _new_message(tx, gateway, draft, phone),
-        destination=tx.vault.seal_text(phone),
+        _new_message(tx, gateway, draft, reach),
+        destination=reach.phone,
         body=tx.vault.seal_text(request.body),
         expires_at=draft.now + gateway.max_age_ms,
     )
     return Stored(draft.message_id, new=True)
 
 
-async def _address(tx: Tx, gateway: Gateway, ext_user_id: str) -> str | Refusal:
-    contact = await contacts.get_contact(tx, ext_user_id)
-    if contact is None:
+def _unreachable(gateway: Gateway, reach: Reach | None) -> Refusal | None:
+    if reach is None:
         return Refusal(ErrorCode.UNKNOWN_USER, "User was not found")
-    if contact.phone is None:
+    if reach.phone is None:
         return Refusal(ErrorCode.NO_ADDRESS, "the user has no phone number")
-    if await contacts.is_opted_out(tx, ext_user_id, contact.phone, gateway.channel):
+    if reach.closed:
         return Refusal(ErrorCode.OPTED_OUT, f"the user opted out of {gateway.channel}")
-    return contact.phone
+    return None
 
 
-def _new_message(tx: Tx, gateway: Gateway, draft: _Draft, phone: str) -> NewMessage:
+def _new_message(tx: Tx, gateway: Gateway, draft: _Draft, reach: Reach) -> NewMessage:
     return NewMessage(
         id=draft.message_id,
         gateway=gateway.name,
@@ -150,8 +152,8 @@ def _new_message(tx: Tx, gateway: Gateway, draft: _Draft, phone: str) -> NewMess
         smartico_uid=draft.request.uid,
         ext_user_id=draft.request.ext_user_id,
         sender=gateway.sender(draft.request.from_number),
-        address_hash=tx.vault.hash(phone),
-        address_masked=mask_phone(phone),
+        address_hash=reach.phone_hash,
+        address_masked=reach.phone_masked,
         callback_url=tx.vault.seal_text(draft.callback_url),
         lane=draft.lane,
         created_at=draft.now,

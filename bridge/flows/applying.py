@@ -16,14 +16,14 @@ from bridge.core.model import DeliveryReport, Element, InboundMessage, Malformed
 from bridge.core.redact import redact
 from bridge.flows.rules import Rules, opt_out_keyword
 from bridge.store import contacts, inbox, messages, review
-from bridge.store.inbox import Arrived
+from bridge.store.inbox import Arrived, Understood
 from bridge.store.messages import MessageView
+from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
+from bridge.store.saving import Saving
 from bridge.store.tx import Tx
 
 __all__ = ["Applying", "adopt_orphans", "arrived_elements"]
-
-Lane = str
 
 
 def arrived_elements(rules: Rules, batch: inbox.Batch) -> list[tuple[Arrived, Element]]:
@@ -45,19 +45,21 @@ def _arrived(
     return Arrived(provider, batch_id, position, at, raw, inbox.element_digest(provider, raw, report))
 
 
-async def adopt_orphans(tx: Tx, rules: Rules, provider: str, root: str, now: Millis) -> set[Lane]:
-    """Applies the elements that waited for this provider id. Gives the lanes that have reports to send."""
-    orphans = await inbox.take_orphans(tx, provider, root)
+async def adopt_orphans(
+    tx: Tx, rules: Rules, provider: str, roots: Sequence[str], now: Millis
+) -> list[DueReport]:
+    """Applies the elements that waited for these provider ids. Gives the reports that are due next."""
     parse = rules.providers[provider].parse_callback
-    elements = []
-    for orphan in orphans:
-        await review.settle_subject(tx, orphan.digest, now)
-        elements += [(orphan, each.element) for each in parse(orphan.raw)]
-    return await Applying(tx, rules, provider, now).apply(elements) if elements else set()
+    elements: list[tuple[Arrived, Element]] = []
+    for root in sorted(await inbox.awaited(tx, provider, roots)):
+        orphans = await inbox.take_orphans(tx, provider, root)
+        await review.settle_subjects(tx, [orphan.digest for orphan in orphans], now)
+        elements += [(orphan, each.element) for orphan in orphans for each in parse(orphan.raw)]
+    return await Applying(tx, rules, provider, now).apply(elements) if elements else []
 
 
 class Applying:
-    """One transaction's work on the elements of one provider."""
+    """One transaction's work on the elements of one provider: loads in lists, decides one by one, stores in lists."""
 
     def __init__(self, tx: Tx, rules: Rules, provider: str, now: Millis) -> None:
         self._tx = tx
@@ -65,16 +67,19 @@ class Applying:
         self._provider = provider
         self._mapping = rules.mappings[provider]
         self._now = now
+        self._saving = Saving(tx, now, rules.settle_ms)
         self._ids: dict[str, MessageId] = {}
         self._messages: dict[MessageId, MessageView] = {}
-        self._lanes: set[Lane] = set()
+        self._outcomes: dict[tuple[MessageId, bytes], str] = {}
+        self._understood: list[Understood] = []
 
-    async def apply(self, elements: Sequence[tuple[Arrived, Element]]) -> set[Lane]:
-        """Applies the elements in their order. Gives the lanes that have reports to send."""
+    async def apply(self, elements: Sequence[tuple[Arrived, Element]]) -> list[DueReport]:
+        """Applies the elements in their order. Gives the reports that are due next."""
         await self._load([element for _, element in elements if isinstance(element, DeliveryReport)])
         for arrived, element in elements:
             await self.apply_one(arrived, element)
-        return self._lanes
+        await inbox.put_callbacks(self._tx, self._understood)
+        return await self._saving.write()
 
     async def apply_one(self, arrived: Arrived, element: Element) -> None:
         match element:
@@ -91,7 +96,9 @@ class Applying:
         wanted = {each.provider_message_id for each in reports}
         wanted |= {each.cascade_id for each in reports if each.cascade_id}
         self._ids = await messages.find_by_provider_ids(self._tx, self._provider, sorted(wanted))
-        self._messages = await messages.load_messages(self._tx, sorted(set(self._ids.values())))
+        known = sorted(set(self._ids.values()))
+        self._messages = await messages.load_messages(self._tx, known)
+        self._outcomes = await inbox.known_outcomes(self._tx, known)
 
     # --- delivery reports ---
 
@@ -101,14 +108,15 @@ class Applying:
         if message is None:
             await self._orphan(arrived, report, known)
             return
-        before = await inbox.known_outcome(self._tx, message.id, arrived.digest)
+        before = self._outcomes.get((message.id, arrived.digest))
         if before is not None and (before != "unmapped" or not known):
             return
         if not known:
             await self._unmapped(arrived, report)
         await self._remember_id(message, report)
         outcome = await self._outcome(message, report) if known else "unmapped"
-        await inbox.put_callback(self._tx, message.id, arrived, report, outcome)
+        self._outcomes[message.id, arrived.digest] = outcome
+        self._understood.append(Understood(message.id, arrived, report, outcome))
         if before is not None:
             await review.settle_subject(self._tx, arrived.digest, self._now)
 
@@ -142,9 +150,9 @@ class Applying:
         happening = self._mapping.meaning(report.event, report.status)
         if happening is None:
             return "noted"
-        return await self._happened(message, happening, report)
+        return self._happened(message, happening, report)
 
-    async def _happened(self, message: MessageView, happening: Happening, report: DeliveryReport) -> str:
+    def _happened(self, message: MessageView, happening: Happening, report: DeliveryReport) -> str:
         steps = self._rules.gateway(message.gateway).cascade_steps
         transition = advance(
             message.snapshot, happening, self._rules.vocabulary, step=report.step, steps=steps
@@ -158,16 +166,11 @@ class Applying:
             message.snapshot.state,
             message.snapshot.marks,
         )
-        await self._save(message, transition)
+        self._save(message, transition)
         return "applied" if moved or transition.reports else "held"
 
-    async def _save(self, message: MessageView, transition: Transition) -> None:
-        settled_at = message.created_at + self._rules.settle_ms
-        self._messages[message.id] = await messages.save_transition(
-            self._tx, message, transition, self._now, settled_at
-        )
-        if transition.reports:
-            self._lanes.add(message.lane)
+    def _save(self, message: MessageView, transition: Transition) -> None:
+        self._messages[message.id] = self._saving.add(message, transition)
 
     # --- messages from handsets ---
 
@@ -196,7 +199,7 @@ class Applying:
         message = self._messages[message_id]
         transition = advance(message.snapshot, Mark.UNSUBSCRIBED, self._rules.vocabulary)
         if transition.after != message.snapshot:
-            await self._save(message, transition)
+            self._save(message, transition)
 
     async def _unmapped(self, arrived: Arrived, element: DeliveryReport | InboundMessage) -> None:
         await self._review(Kind.UNMAPPED, redact(f"{element.event}/{element.status}"), arrived)

@@ -17,6 +17,7 @@ from bridge.flows.rules import Rules
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.store import inbox, review
 from bridge.store.inbox import Arrived, Batch
+from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
 from bridge.store.tx import Store, Tx
 
@@ -60,8 +61,8 @@ async def _keep_unreadable(tx: Tx, provider: str, body: bytes, reason: str, now:
     )
 
 
-async def process(store: Store, rules: Rules, batches: Sequence[Batch], now: Millis) -> set[str]:
-    """Applies waiting bodies, all in one transaction. Gives the lanes that have reports to send.
+async def process(store: Store, rules: Rules, batches: Sequence[Batch], now: Millis) -> list[DueReport]:
+    """Applies waiting bodies, all in one transaction. Gives the reports that are due next.
 
     Raises StoreError when the database cannot be used; everything else is a bug of ours, which costs the one body.
     """
@@ -72,31 +73,31 @@ async def process(store: Store, rules: Rules, batches: Sequence[Batch], now: Mil
     except Exception as error:
         if len(batches) == 1:
             return await _process_by_element(store, rules, batches[0], now, error)
-    lanes: set[str] = set()
+    due: list[DueReport] = []
     for batch in batches:
-        lanes |= await process(store, rules, [batch], now)
-    return lanes
+        due += await process(store, rules, [batch], now)
+    return due
 
 
-async def _apply_batches(tx: Tx, rules: Rules, batches: Sequence[Batch], now: Millis) -> set[str]:
-    lanes: set[str] = set()
+async def _apply_batches(tx: Tx, rules: Rules, batches: Sequence[Batch], now: Millis) -> list[DueReport]:
+    due: list[DueReport] = []
     for provider in dict.fromkeys(batch.provider for batch in batches):
         elements: list[tuple[Arrived, Element]] = []
         for batch in batches:
             if batch.provider == provider:
                 elements += arrived_elements(rules, batch)
-        lanes |= await Applying(tx, rules, provider, now).apply(elements)
+        due += await Applying(tx, rules, provider, now).apply(elements)
     await inbox.finish_batches(tx, [batch.id for batch in batches])
-    return lanes
+    return due
 
 
 async def _process_by_element(
     store: Store, rules: Rules, batch: Batch, now: Millis, error: Exception
-) -> set[str]:
+) -> list[DueReport]:
     _log.error(
         "callback batch failed; its elements are tried one by one", batch=batch.id, error=type(error).__name__
     )
-    lanes: set[str] = set()
+    due: list[DueReport] = []
     try:
         elements = arrived_elements(rules, batch)
     except Exception as failure:
@@ -105,19 +106,19 @@ async def _process_by_element(
         elements = []
     for arrived, element in elements:
         try:
-            lanes |= await _process_element(store, rules, arrived, element, now)
+            due += await _process_element(store, rules, arrived, element, now)
         except StoreError:
             raise
         except Exception as failure:
             member = Member(arrived.digest, arrived.batch_id, arrived.position)
             await _keep_failed(store, batch, member, arrived.raw, failure, now)
     await store.write(lambda tx: inbox.finish_batches(tx, [batch.id]))
-    return lanes
+    return due
 
 
 async def _process_element(
     store: Store, rules: Rules, arrived: Arrived, element: Element, now: Millis
-) -> set[str]:
+) -> list[DueReport]:
     return await store.write(
         lambda tx: Applying(tx, rules, arrived.provider, now).apply([(arrived, element)])
     )

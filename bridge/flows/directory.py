@@ -12,6 +12,7 @@ from bridge.flows.rules import Rules
 from bridge.pii import normalise_email, normalise_phone
 from bridge.store import contacts
 from bridge.store.contacts import Contact, OptOut
+from bridge.store.reports import DueReport
 from bridge.store.tx import Tx
 
 __all__ = ["ContactDraft", "Erased", "KnownContact", "check", "erase", "find", "keep", "keep_many"]
@@ -80,18 +81,18 @@ async def find(tx: Tx, ext_user_id: str) -> KnownContact | None:
 
 async def erase(
     tx: Tx, rules: Rules, ext_user_id: str, actor: str, now: Millis
-) -> tuple[Erased, set[str]] | None:
+) -> tuple[Erased, list[DueReport]] | None:
     """Erases the person: contact, texts, hashes; unsent messages fail, reports that are owed still go.
 
-    Gives what was erased and the lanes with new reports; None where nothing is known of the person.
+    Gives what was erased and the reports that are due next; None where nothing is known of the person.
     """
     known = await contacts.delete_contact(tx, ext_user_id)
     unsent = await tx.all("sends_of_user", ext_user_id=ext_user_id)
-    lanes = await sending.fail_unsent(tx, rules, ext_user_id, now)
+    due = await sending.fail_unsent(tx, rules, ext_user_id, now)
     texts = await tx.all("texts_of_user", ext_user_id=ext_user_id)
     await tx.run_many("forget_text", [{"message_id": message_id} for (message_id,) in texts])
     forgotten = await tx.run("forget_address", ext_user_id=ext_user_id)
     if not (known or forgotten):
         return None
     await tx.run("add_audit", at=now, actor=actor, action="contact.delete", detail="{}")
-    return Erased(sum(phase == "queued" for _, phase in unsent), len(texts)), lanes
+    return Erased(sum(phase == "queued" for _, phase in unsent), len(texts)), due

@@ -15,7 +15,7 @@ from bridge.smartico import Done, Hopeless, NotFound, RefusedReport, StatusReply
 from bridge.store import reports, review
 from bridge.store.reports import DueReport, Settlement
 from bridge.store.review import Kind, Member
-from bridge.store.tx import Store, Tx
+from bridge.store.tx import Row, Store, Tx
 
 __all__ = ["bury_aged", "judge", "report_subject", "settle"]
 
@@ -120,9 +120,12 @@ def report_subject(message_id: MessageId, status: Status) -> bytes:
     return message_id + status.encode()
 
 
-async def settle(tx: Tx, settled: Sequence[tuple[str, Settlement]], now: Millis) -> None:
-    """Stores what came of attempts, as (lane, settlement); dead ones go under review, and free the next report."""
-    await reports.settle(tx, [each for _, each in settled], now)
+async def settle(tx: Tx, settled: Sequence[tuple[str, Settlement]], now: Millis) -> list[Row]:
+    """Stores what came of attempts, as (lane, settlement); dead ones go under review, and free the next report.
+
+    Gives the reports that are free now: see `reports.release`.
+    """
+    released = await reports.settle(tx, [each for _, each in settled], now)
     for lane, each in settled:
         if each.last_error is not None:
             kind = "report_dead" if each.state == "dead" else "report_failed"
@@ -136,6 +139,7 @@ async def settle(tx: Tx, settled: Sequence[tuple[str, Settlement]], now: Millis)
             )
         if each.state == "dead":
             await _to_review(tx, lane, each, now)
+    return released
 
 
 async def _to_review(tx: Tx, lane: str, dead: Settlement, now: Millis) -> None:
@@ -151,18 +155,20 @@ async def _to_review(tx: Tx, lane: str, dead: Settlement, now: Millis) -> None:
     )
 
 
-async def bury_aged(store: Store, rules: ReportRules, now: Millis, limit: int = 1000) -> tuple[int, set[str]]:
+async def bury_aged(
+    store: Store, rules: ReportRules, now: Millis, limit: int = 1000
+) -> list[tuple[str, tuple[MessageId, Status]]]:
     """Makes reports dead that waited longer than `report_max_age_hours`.
 
-    Says how many, and in which lanes: there the next report of the message may go. They are looked for beside the
+    Gives their lanes and keys; in those lanes the next reports of the messages may go. They are looked for beside the
     writer: while hundreds of thousands wait, that takes a while.
     """
     until = now - rules.max_age_ms
-    rows = await store.read(lambda tx: tx.all("aged_reports", until=until, limit=limit))
+    rows = await store.search(lambda tx: tx.all("aged_reports", until=until, limit=limit))
     buried = [
         (lane, Settlement(message_id, Status(status), "dead", None, 0, 0, 0, 0, None, "too old"))
         for message_id, status, lane in rows
     ]
     if buried:
         await store.write(lambda tx: settle(tx, buried, now))
-    return len(buried), {lane for lane, _ in buried}
+    return [(lane, (each.message_id, each.status)) for lane, each in buried]

@@ -21,6 +21,7 @@ from bridge.flows.rules import Rules
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.store import inbox, messages, reports, review
 from bridge.store.review import Kind, Member, ReviewItem
+from bridge.store.saving import save_transition
 from bridge.store.search import ReportFilter, find_report_keys
 from bridge.store.tx import Store, Tx
 
@@ -51,7 +52,7 @@ async def replay(
     one = _replay_one(rules, item, actor, now, resend=resend)
     matched = replayed = 0
     after = b""
-    while chunk := await store.read(_members_after(item.id, after)):
+    while chunk := await store.search(_members_after(item.id, after)):
         after = chunk[-1].subject
         matched += len(chunk)
         for member in chunk:
@@ -90,7 +91,7 @@ async def replay_reports(
     store: Store, chosen: ReportFilter, actor: Actor, now: Millis, *, dry_run: bool
 ) -> Replayed:
     """Makes the chosen dead reports pending again, 500 a transaction; a dry run only counts them."""
-    keys = await store.read(lambda tx: find_report_keys(tx, chosen))
+    keys = await store.search(lambda tx: find_report_keys(tx, chosen))
     if dry_run:
         return Replayed(len(keys), 0)
     replayed = 0
@@ -147,7 +148,7 @@ async def _replay_send(
         await messages.add_step(tx, member.subject, now, "sent_again", actor.reason, actor.name)
         message = (await messages.load_messages(tx, [member.subject]))[member.subject]
         transition = advance(message.snapshot, State.QUEUED, rules.vocabulary)
-        await messages.save_transition(tx, message, transition, now, now)
+        await save_transition(tx, message, transition, now, 0)
         await tx.run("requeue_send", message_id=member.subject, due_at=now)
         max_age_ms = rules.gateway(message.gateway).max_age_ms
         await tx.run("renew_send", message_id=member.subject, expires_at=now + max_age_ms)

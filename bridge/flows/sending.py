@@ -31,14 +31,15 @@ from bridge.providers.protocol import (
 )
 from bridge.store import messages, review, sends
 from bridge.store.messages import MessageView
+from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
+from bridge.store.saving import Saving
 from bridge.store.sends import Send
 from bridge.store.tx import Tx
 
 __all__ = ["Result", "decided_at", "expire", "fail_unsent", "give_back", "recover", "settle", "settle_lookup"]
 
 Result = ItemResult | NotTaken | Blocked
-Lane = str
 
 ERASED = ("erased", "the contact was deleted")
 _FIRST_LOOKUP_MS = 1000
@@ -47,47 +48,49 @@ _LONGEST_LOOKUP_MS = 15_000
 
 async def settle(
     tx: Tx, rules: Rules, provider: str, results: Sequence[tuple[Send, Result]], now: Millis
-) -> set[Lane]:
-    """Stores what became of claimed messages. Gives the lanes that have reports to send."""
+) -> list[DueReport]:
+    """Stores what became of claimed messages. Gives the reports that are due next."""
     settling = _Settling(tx, rules, provider, now)
+    await settling.load([send.message_id for send, _ in results])
     for send, result in results:
         await settling.result(send.message_id, result)
-    return settling.lanes
+    return await settling.write()
 
 
 async def settle_lookup(
     tx: Tx, rules: Rules, provider: str, send: Send, result: LookupResult, now: Millis
-) -> set[Lane]:
+) -> list[DueReport]:
     """Stores what the provider knew of a perhaps-sent message, and decides when its time is up."""
     settling = _Settling(tx, rules, provider, now)
     await settling.lookup(send, result)
-    return settling.lanes
+    return await settling.write()
 
 
 async def expire(
     tx: Tx, rules: Rules, provider: str, now: Millis, limit: int = 1000
-) -> tuple[int, set[Lane]]:
+) -> tuple[int, list[DueReport]]:
     """Fails messages that could not be sent within their gateway's `max_age_hours`. Says how many."""
     rows = await tx.all("expired_sends", provider=provider, now=now, limit=limit)
     settling = _Settling(tx, rules, provider, now)
+    await settling.load([message_id for (message_id,) in rows])
     for (message_id,) in rows:
         await settling.fail(message_id, "expired", "could not be sent in time")
-    return len(rows), settling.lanes
+    return len(rows), await settling.write()
 
 
-async def fail_unsent(tx: Tx, rules: Rules, ext_user_id: str, now: Millis) -> set[Lane]:
+async def fail_unsent(tx: Tx, rules: Rules, ext_user_id: str, now: Millis) -> list[DueReport]:
     """Fails what is still queued for a person who was erased, and forgets the address of the rest."""
-    lanes: set[Lane] = set()
+    due: list[DueReport] = []
     for message_id, phase in await tx.all("sends_of_user", ext_user_id=ext_user_id):
         if phase == "queued":
             found = await tx.one("send_phase", message_id=message_id)
             assert found is not None
             settling = _Settling(tx, rules, found[1], now)
             await settling.fail(message_id, *ERASED)
-            lanes |= settling.lanes
+            due += await settling.write()
         else:
             await tx.run("forget_destination", message_id=message_id, nothing=tx.vault.seal(b""))
-    return lanes
+    return due
 
 
 async def recover(tx: Tx, rules: Rules, provider: str, now: Millis) -> int:
@@ -96,6 +99,7 @@ async def recover(tx: Tx, rules: Rules, provider: str, now: Millis) -> int:
     settling = _Settling(tx, rules, provider, now)
     for (message_id,) in rows:
         await settling.ask(message_id, "the bridge stopped before the provider's answer was stored", now)
+    await settling.write()
     return len(rows)
 
 
@@ -106,6 +110,7 @@ async def give_back(tx: Tx, rules: Rules, provider: str, claimed: Sequence[Send]
         await settling.result(
             send.message_id, NotTaken("stopped", "the bridge stopped before it was handed over")
         )
+    await settling.write()
 
 
 def decided_at(rules: Rules, provider: str, send: Send) -> Millis:
@@ -116,14 +121,30 @@ def decided_at(rules: Rules, provider: str, send: Send) -> Millis:
 
 
 class _Settling:
-    """One transaction's work on sends of one provider."""
+    """One transaction's work on sends of one provider. What most of them have in common is written in lists."""
 
     def __init__(self, tx: Tx, rules: Rules, provider: str, now: Millis) -> None:
         self._tx = tx
         self._rules = rules
         self._provider = provider
         self._now = now
-        self.lanes: set[Lane] = set()
+        self._saving = Saving(tx, now, rules.settle_ms)
+        self._loaded: dict[MessageId, MessageView] = {}
+        self._accepted: list[tuple[MessageId, str]] = []
+        self._left: list[MessageId] = []
+
+    async def load(self, message_ids: Sequence[MessageId]) -> None:
+        """Loads messages that will be needed."""
+        self._loaded |= await messages.load_messages(self._tx, message_ids)
+
+    async def write(self) -> list[DueReport]:
+        """Writes what is not written yet. Gives the reports that are due next."""
+        await self._tx.run_many("delete_send", [{"message_id": each} for each in self._left])
+        await review.settle_subjects(self._tx, self._left, self._now)
+        await messages.add_provider_ids(self._tx, self._provider, self._accepted)
+        due = await self._saving.write()
+        roots = [provider_message_id for _, provider_message_id in self._accepted]
+        return due + await adopt_orphans(self._tx, self._rules, self._provider, roots, self._now)
 
     async def result(self, message_id: MessageId, result: Result) -> None:
         match result:
@@ -157,7 +178,7 @@ class _Settling:
         """The message is perhaps sent: from `due_at` on the provider is asked for it. Settled ones stay as they are."""
         if await self._tx.one("send_phase", message_id=message_id) is None:
             return
-        await self._move(await self._load(message_id), State.UNKNOWN)
+        self._move(await self._load(message_id), State.UNKNOWN)
         await self._step(message_id, "perhaps_sent", reason)
         await self._tx.run("look_up_send", message_id=message_id, due_at=due_at, lookups=0)
 
@@ -169,17 +190,14 @@ class _Settling:
     async def _submitted(self, message_id: MessageId, provider_message_id: str) -> None:
         message = await self._load(message_id)
         message = replace(message, provider_message_id=provider_message_id, submitted_at=self._now)
-        await self._move(message, State.SUBMITTED)
-        await messages.add_provider_id(self._tx, message, provider_message_id)
-        await self._leave_outbox(message_id)
-        self.lanes |= await adopt_orphans(
-            self._tx, self._rules, self._provider, provider_message_id, self._now
-        )
+        self._move(message, State.SUBMITTED)
+        self._accepted.append((message_id, provider_message_id))
+        self._left.append(message_id)
 
     async def _end(self, message_id: MessageId, state: State, code: str, reason: str) -> None:
         message = replace(await self._load(message_id), error_code=code, error_text=reason)
-        await self._move(message, state)
-        await self._leave_outbox(message_id)
+        self._move(message, state)
+        self._left.append(message_id)
 
     async def _requeue(self, message_id: MessageId, kind: str, reason: str) -> None:
         send = await sends.get_send(self._tx, message_id)
@@ -188,7 +206,7 @@ class _Settling:
             return
         message = await self._load(message_id)
         if message.snapshot.state is not State.QUEUED:
-            await self._move(message, State.QUEUED)
+            self._move(message, State.QUEUED)
         await self._step(message_id, kind, reason)
         await self._tx.run("requeue_send", message_id=message_id, due_at=self._now)
 
@@ -239,18 +257,13 @@ class _Settling:
     # --- parts ---
 
     async def _load(self, message_id: MessageId) -> MessageView:
-        return (await messages.load_messages(self._tx, [message_id]))[message_id]
+        if message_id not in self._loaded:
+            await self.load([message_id])
+        return self._loaded[message_id]
 
-    async def _move(self, message: MessageView, state: State) -> None:
+    def _move(self, message: MessageView, state: State) -> None:
         transition = advance(message.snapshot, state, self._rules.vocabulary)
-        settled_at = message.created_at + self._rules.settle_ms
-        await messages.save_transition(self._tx, message, transition, self._now, settled_at)
-        if transition.reports:
-            self.lanes.add(message.lane)
-
-    async def _leave_outbox(self, message_id: MessageId) -> None:
-        await self._tx.run("delete_send", message_id=message_id)
-        await review.settle_subject(self._tx, message_id, self._now)
+        self._loaded[message.id] = self._saving.add(message, transition)
 
     async def _step(self, message_id: MessageId, kind: str, detail: str) -> None:
         await messages.add_step(self._tx, message_id, self._now, kind, detail)

@@ -14,11 +14,12 @@ from bridge.store.tx import Tx
 __all__ = [
     "Contact",
     "OptOut",
+    "Reach",
     "close_channel_of_address",
     "delete_contact",
     "get_contact",
-    "is_opted_out",
     "put_contact",
+    "reach",
     "set_opt_outs",
 ]
 
@@ -84,11 +85,19 @@ async def delete_contact(tx: Tx, ext_user_id: str) -> bool:
     return True
 
 
-async def is_opted_out(tx: Tx, ext_user_id: str, address: str | None, channel: str) -> bool:
-    """Whether the contact or the address has closed the channel."""
-    of_address = _of_address(tx.vault.hash(address)) if address else ""
-    row = await tx.one("is_opted_out", of_user=_of_user(ext_user_id), of_address=of_address, channel=channel)
-    return row is not None
+class Reach(Struct, frozen=True):
+    """How a contact is reached by phone. `phone` is sealed, as a message keeps it; `closed`: opted out."""
+
+    phone: bytes | None
+    phone_hash: bytes | None
+    phone_masked: str | None
+    closed: bool
+
+
+async def reach(tx: Tx, ext_user_id: str, channel: str) -> Reach | None:
+    """What sending needs to know of a contact, in one statement; None where there is no such contact."""
+    row = await tx.one("reach", ext_user_id=ext_user_id, of_user=_of_user(ext_user_id), channel=channel)
+    return Reach(row[0], row[1], row[2], bool(row[3])) if row else None
 
 
 async def get_opt_outs(tx: Tx, contact: Contact) -> list[OptOut]:

@@ -17,13 +17,15 @@ from bridge.store.tx import Tx
 __all__ = [
     "Arrived",
     "Batch",
+    "Understood",
     "add_batch",
     "add_inbound",
     "add_orphan",
+    "awaited",
     "element_digest",
     "finish_batches",
-    "known_outcome",
-    "put_callback",
+    "known_outcomes",
+    "put_callbacks",
     "take_orphans",
     "waiting",
     "waiting_batches",
@@ -106,36 +108,46 @@ async def finish_batches(tx: Tx, ids: Sequence[int]) -> None:
     await tx.run_many("finish_batch", [{"id": each} for each in ids])
 
 
-async def known_outcome(tx: Tx, message_id: MessageId, digest: bytes) -> str | None:
-    """What became of this element when it came before; None where it is new."""
-    row = await tx.one("callback_outcome", message_id=message_id, digest=digest)
-    return row[0] if row else None
+async def known_outcomes(tx: Tx, message_ids: Sequence[MessageId]) -> dict[tuple[MessageId, bytes], str]:
+    """What became of the elements that came before, by message and digest."""
+    rows = await tx.any_of("callback_outcomes", message_ids)
+    return {(message_id, digest): outcome for message_id, digest, outcome in rows}
 
 
-async def put_callback(
-    tx: Tx, message_id: MessageId, arrived: Arrived, report: DeliveryReport, outcome: str
-) -> None:
-    """Keeps an understood element beside its message."""
-    price = report.price
-    await tx.run(
-        "put_callback",
-        message_id=message_id,
-        digest=arrived.digest,
-        batch_id=arrived.batch_id,
-        position=arrived.position,
-        provider_message_id=report.provider_message_id,
-        event=report.event,
-        status=report.status,
-        outcome=outcome,
-        step=report.step,
-        error_code=report.error_code,
-        link=report.link,
-        parts=price.parts if price else None,
-        price=format(price.amount, "f") if price else None,
-        currency=price.currency if price else None,
-        provider_at=price.at if price else report.at,
-        received_at=arrived.received_at,
-    )
+class Understood(Struct, frozen=True):
+    """An element and what became of it, to be kept beside its message."""
+
+    message_id: MessageId
+    arrived: Arrived
+    report: DeliveryReport
+    outcome: str
+
+
+async def put_callbacks(tx: Tx, understood: Sequence[Understood]) -> None:
+    """Keeps understood elements. One that was kept before gets its new outcome."""
+    await tx.run_many("put_callback", [_callback_values(each) for each in understood])
+
+
+def _callback_values(each: Understood) -> dict[str, object]:
+    arrived, report, price = each.arrived, each.report, each.report.price
+    return {
+        "message_id": each.message_id,
+        "digest": arrived.digest,
+        "batch_id": arrived.batch_id,
+        "position": arrived.position,
+        "provider_message_id": report.provider_message_id,
+        "event": report.event,
+        "status": report.status,
+        "outcome": each.outcome,
+        "step": report.step,
+        "error_code": report.error_code,
+        "link": report.link,
+        "parts": price.parts if price else None,
+        "price": format(price.amount, "f") if price else None,
+        "currency": price.currency if price else None,
+        "provider_at": price.at if price else report.at,
+        "received_at": arrived.received_at,
+    }
 
 
 async def add_orphan(tx: Tx, root: str, arrived: Arrived) -> bool:
@@ -154,6 +166,11 @@ async def add_orphan(tx: Tx, root: str, arrived: Arrived) -> bool:
         received_at=arrived.received_at,
     )
     return row is not None
+
+
+async def awaited(tx: Tx, provider: str, roots: Sequence[str]) -> set[str]:
+    """Those of the provider ids that elements wait for."""
+    return {row[0] for row in await tx.any_of("awaited_roots", roots, provider=provider)}
 
 
 async def take_orphans(tx: Tx, provider: str, root: str) -> list[Arrived]:

@@ -1,4 +1,4 @@
-"""Messages in the store: adding one, loading what the lifecycle needs, saving what became of it, reports owed with it.
+"""Messages in the store: adding one, loading what the lifecycle needs, the ids and prices of their provider.
 
 Functions over a `Tx`; they decide nothing about states.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
+from functools import lru_cache
 
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
-from bridge.core.lifecycle import Snapshot, Transition
+from bridge.core.lifecycle import Snapshot
 from bridge.core.model import Mark, MessageId, Millis, Price, State, Status
 from bridge.store.tx import Row, Tx
 
@@ -20,12 +21,12 @@ __all__ = [
     "NewMessage",
     "add_message",
     "add_provider_id",
+    "add_provider_ids",
     "add_step",
     "find_by_provider_ids",
     "find_by_uid",
     "load_messages",
     "newest_to_address",
-    "save_transition",
     "set_price",
 ]
 
@@ -49,13 +50,15 @@ class NewMessage(Struct, frozen=True):
 
 
 class MessageView(Struct, frozen=True):
-    """What the flows need of a stored message."""
+    """What the flows need of a stored message. `callback_url` is sealed."""
 
     id: MessageId
     gateway: str
+    type: str
     channel: str
     provider: str
     lane: str
+    callback_url: bytes
     snapshot: Snapshot
     provider_message_id: str | None
     created_at: Millis
@@ -90,16 +93,23 @@ async def add_message(
 
 async def load_messages(tx: Tx, ids: Sequence[MessageId]) -> dict[MessageId, MessageView]:
     """The messages among `ids` that exist."""
-    rows = await tx.each("load_message", [{"id": each} for each in ids])
-    return {row[0]: _view(row) for row in rows if row}
+    return {row[0]: _view(row) for row in await tx.any_of("load_messages", ids)}
 
 
 async def find_by_provider_ids(tx: Tx, provider: str, ids: Sequence[str]) -> dict[str, MessageId]:
     """The messages that the provider knows under these ids."""
-    rows = await tx.each(
-        "message_of_provider_id", [{"provider": provider, "provider_message_id": each} for each in ids]
+    return dict(await tx.any_of("messages_of_provider_ids", ids, provider=provider))
+
+
+async def add_provider_ids(tx: Tx, provider: str, ids: Sequence[tuple[MessageId, str]]) -> None:
+    """Remembers under which id the provider took each message."""
+    await tx.run_many(
+        "add_provider_message",
+        [
+            {"provider": provider, "provider_message_id": provider_id, "message_id": each, "step": None}
+            for each, provider_id in ids
+        ],
     )
-    return {each: row[0] for each, row in zip(ids, rows, strict=True) if row}
 
 
 async def add_provider_id(
@@ -119,47 +129,6 @@ async def newest_to_address(tx: Tx, address_hash: bytes, channel: str, until: Mi
     """The last message to an address on a channel, not newer than `until`."""
     row = await tx.one("newest_message_to_address", address_hash=address_hash, channel=channel, until=until)
     return row[0] if row else None
-
-
-async def save_transition(
-    tx: Tx, message: MessageView, transition: Transition, now: Millis, settled_at: Millis
-) -> MessageView:
-    """Saves what the lifecycle decided, with the reports that became owed; none leaves before `settled_at`."""
-    after = transition.after
-    if message.delivered_at is None and after.state in (State.DELIVERED, State.READ):
-        message = replace(message, delivered_at=now)
-    await tx.run(
-        "save_message",
-        id=message.id,
-        **_snapshot_columns(after),
-        provider_message_id=message.provider_message_id,
-        submitted_at=message.submitted_at,
-        delivered_at=message.delivered_at,
-        error_code=message.error_code,
-        error_text=message.error_text,
-        updated_at=now,
-    )
-    if transition.reports:
-        await _add_reports(tx, message, transition, now, settled_at)
-    return replace(message, snapshot=after)
-
-
-async def _add_reports(
-    tx: Tx, message: MessageView, transition: Transition, now: Millis, settled_at: Millis
-) -> None:
-    row = await tx.one("pending_reports_of", message_id=message.id)
-    waiting = bool(row and row[0])
-    first_seq = len(transition.after.owed) - len(transition.reports)
-    for number, status in enumerate(transition.reports):
-        await tx.run(
-            "add_report",
-            message_id=message.id,
-            status=status,
-            seq=first_seq + number,
-            lane=message.lane,
-            due_at=None if waiting or number else max(now, settled_at),
-            owed_at=now,
-        )
 
 
 async def set_price(
@@ -211,12 +180,12 @@ async def add_step(
 
 
 def _view(row: Row) -> MessageView:
-    (message_id, gateway, channel, provider, lane, state, marks, owed, negatives, *rest) = row
-    return MessageView(
-        message_id, gateway, channel, provider, lane, _snapshot(state, marks, owed, negatives), *rest
-    )
+    (message_id, gateway, type_, channel, provider, lane, url, state, marks, owed, negatives, *rest) = row
+    snapshot = _snapshot(state, marks, owed, negatives)
+    return MessageView(message_id, gateway, type_, channel, provider, lane, url, snapshot, *rest)
 
 
+@lru_cache(maxsize=4096)  # few combinations exist; a frozen value may be shared
 def _snapshot(state: str, marks: str, owed: str, negatives: str) -> Snapshot:
     return Snapshot(
         State(state),
@@ -232,15 +201,3 @@ def _read_negatives(text: str) -> dict[int, frozenset[State]]:
         step, _, state = entry.partition("=")
         negatives[int(step)] = negatives.get(int(step), frozenset()) | {State(state)}
     return negatives
-
-
-def _snapshot_columns(snapshot: Snapshot) -> dict[str, str]:
-    negatives = [
-        f"{step}={state}" for step, states in sorted(snapshot.negatives.items()) for state in sorted(states)
-    ]
-    return {
-        "state": snapshot.state,
-        "marks": " ".join(sorted(snapshot.marks)),
-        "owed": " ".join(sorted(snapshot.owed)),
-        "negatives": " ".join(negatives),
-    }

@@ -1,4 +1,5 @@
--- Every statement of the store, by name (see queries.py). `:name` marks a value. Written for SQLite 3.40 and up.
+-- Every statement of the store, by name (see queries.py). `:name` marks a value, `(:list)` any number of keys.
+-- Written for SQLite 3.40 and up.
 
 -- ===== meta =====
 
@@ -23,6 +24,13 @@ INSERT INTO audit (at, actor, action, detail) VALUES (:at, :actor, :action, :det
 SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, updated_at
 FROM contacts WHERE ext_user_id = :ext_user_id
 
+-- name: reach
+SELECT phone, phone_hash, phone_masked, EXISTS (
+    SELECT 1 FROM opt_outs
+    WHERE channel = :channel AND subject IN (
+        :of_user, 'address:' || lower(hex(contacts.phone_hash)), 'address:' || lower(hex(contacts.email_hash))))
+FROM contacts WHERE ext_user_id = :ext_user_id
+
 -- name: put_contact
 INSERT INTO contacts
     (ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, updated_at)
@@ -43,9 +51,6 @@ SELECT ext_user_id FROM contacts WHERE email_hash = :hash
 
 -- name: get_opt_outs
 SELECT channel, closed_at, reason FROM opt_outs WHERE subject = :subject ORDER BY channel
-
--- name: is_opted_out
-SELECT 1 FROM opt_outs WHERE subject IN (:of_user, :of_address) AND channel = :channel
 
 -- name: close_channel
 INSERT INTO opt_outs (subject, channel, closed_at, reason) VALUES (:subject, :channel, :closed_at, :reason)
@@ -73,10 +78,10 @@ VALUES
 -- name: add_text
 INSERT INTO texts (message_id, body) VALUES (:message_id, :body)
 
--- name: load_message
-SELECT id, gateway, channel, provider, lane, state, marks, owed, negatives, provider_message_id, created_at,
-       submitted_at, delivered_at, error_code, error_text
-FROM messages WHERE id = :id
+-- name: load_messages
+SELECT id, gateway, type, channel, provider, lane, callback_url, state, marks, owed, negatives, provider_message_id,
+       created_at, submitted_at, delivered_at, error_code, error_text
+FROM messages WHERE id IN (:list)
 
 -- name: save_message
 UPDATE messages SET
@@ -178,9 +183,9 @@ INSERT INTO provider_messages (provider, provider_message_id, message_id, step)
 VALUES (:provider, :provider_message_id, :message_id, :step)
 ON CONFLICT (provider, provider_message_id) DO NOTHING
 
--- name: message_of_provider_id
-SELECT message_id FROM provider_messages
-WHERE provider = :provider AND provider_message_id = :provider_message_id
+-- name: messages_of_provider_ids
+SELECT provider_message_id, message_id FROM provider_messages
+WHERE provider = :provider AND provider_message_id IN (:list)
 
 -- name: price_of
 SELECT parts, price, currency, price_at FROM provider_messages
@@ -215,8 +220,8 @@ UPDATE batches SET state = 'done' WHERE id = :id
 -- name: get_batch
 SELECT id, provider, body, received_at, elements FROM batches WHERE id = :id
 
--- name: callback_outcome
-SELECT outcome FROM callbacks WHERE message_id = :message_id AND digest = :digest
+-- name: callback_outcomes
+SELECT message_id, digest, outcome FROM callbacks WHERE message_id IN (:list)
 
 -- name: put_callback
 INSERT INTO callbacks
@@ -231,6 +236,9 @@ ON CONFLICT (message_id, digest) DO UPDATE SET outcome = excluded.outcome
 INSERT INTO orphans (provider, root, digest, batch_id, position, raw, received_at)
 VALUES (:provider, :root, :digest, :batch_id, :position, :raw, :received_at)
 ON CONFLICT (provider, root, digest) DO NOTHING RETURNING 1
+
+-- name: awaited_roots
+SELECT DISTINCT root FROM orphans WHERE provider = :provider AND root IN (:list)
 
 -- name: orphans_of
 SELECT digest, batch_id, position, raw, received_at FROM orphans WHERE provider = :provider AND root = :root
@@ -260,8 +268,8 @@ ON CONFLICT (provider, provider_message_id) DO NOTHING RETURNING 1
 
 -- ===== reports =====
 
--- name: pending_reports_of
-SELECT count(*) FROM reports WHERE message_id = :message_id AND state = 'pending'
+-- name: with_pending_reports
+SELECT DISTINCT message_id FROM reports WHERE message_id IN (:list) AND state = 'pending'
 
 -- name: add_report
 INSERT INTO reports (message_id, status, seq, lane, state, due_at, owed_at)
@@ -270,7 +278,7 @@ ON CONFLICT (message_id, status) DO NOTHING
 
 -- name: due_reports
 SELECT r.message_id, r.status, r.seq, r.due_at, r.owed_at, r.attempts, r.retries, r.refusals, r.not_founds,
-       m.gateway, m.type, m.callback_url
+       r.lane, m.gateway, m.type, m.callback_url
 FROM reports AS r JOIN messages AS m ON m.id = r.message_id
 WHERE r.lane = :lane AND r.state = 'pending' AND r.due_at IS NOT NULL AND r.due_at <= :now
 ORDER BY r.due_at LIMIT :limit
@@ -294,13 +302,13 @@ UPDATE reports SET
     not_founds = :not_founds, last_error = :last_error
 WHERE message_id = :message_id AND status = :status AND state = 'pending'
 
--- name: release_report
+-- name: release_reports
 UPDATE reports SET due_at = :now
-WHERE message_id = :message_id AND state = 'pending' AND due_at IS NULL
-    AND seq = (SELECT min(o.seq) FROM reports AS o WHERE o.message_id = :message_id AND o.state = 'pending')
+WHERE message_id IN (:list) AND state = 'pending' AND due_at IS NULL
+    AND seq = (SELECT min(o.seq) FROM reports AS o WHERE o.message_id = reports.message_id AND o.state = 'pending')
     AND NOT EXISTS (SELECT 1 FROM reports AS o
-                    WHERE o.message_id = :message_id AND o.state = 'pending' AND o.due_at IS NOT NULL)
-RETURNING lane
+                    WHERE o.message_id = reports.message_id AND o.state = 'pending' AND o.due_at IS NOT NULL)
+RETURNING message_id, status, seq, due_at, owed_at, attempts, retries, refusals, not_founds
 
 -- name: revive_report
 UPDATE reports SET
@@ -332,6 +340,9 @@ RETURNING id
 INSERT INTO review_members (review_id, subject, batch_id, position)
 VALUES (:review_id, :subject, :batch_id, :position)
 ON CONFLICT (review_id, subject) DO NOTHING
+
+-- name: subjects_in_review
+SELECT DISTINCT subject FROM review_members WHERE subject IN (:list)
 
 -- name: reviews_of_subject
 SELECT review_id FROM review_members WHERE subject = :subject

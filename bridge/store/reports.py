@@ -8,11 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.core.model import MessageId, Millis, Status
 from bridge.store.tx import Row, Tx, distinct
 
-__all__ = ["DueReport", "Settlement", "due_reports", "lanes", "next_due", "revive", "settle"]
+__all__ = [
+    "DueReport",
+    "Settlement",
+    "due_reports",
+    "follow_up",
+    "lanes",
+    "next_due",
+    "release",
+    "revive",
+    "settle",
+    "with_pending",
+]
 
 
 class DueReport(Struct, frozen=True):
@@ -27,6 +39,7 @@ class DueReport(Struct, frozen=True):
     retries: int
     refusals: int
     not_founds: int
+    lane: str
     gateway: str
     type: str
     callback_url: str
@@ -70,20 +83,27 @@ async def lanes(tx: Tx) -> list[str]:
     return await distinct(tx, "next_lane")
 
 
-async def settle(tx: Tx, settlements: Sequence[Settlement], now: Millis) -> None:
-    """Stores what the attempts came to, and lets the next report of each finished message go."""
+async def with_pending(tx: Tx, message_ids: Sequence[MessageId]) -> set[MessageId]:
+    """Those of the messages that have a pending report already."""
+    return {row[0] for row in await tx.any_of("with_pending_reports", message_ids)}
+
+
+async def settle(tx: Tx, settlements: Sequence[Settlement], now: Millis) -> list[Row]:
+    """Stores what the attempts came to, and lets the next report of each finished message go: see `release`."""
     finished = [each for each in settlements if each.state != "pending"]
     await tx.run_many("finish_report", [_finish_values(each, now) for each in finished])
     await tx.run_many(
         "postpone_report", [_postpone_values(each) for each in settlements if each.state == "pending"]
     )
-    await release(tx, [each.message_id for each in finished], now)
+    return await release(tx, [each.message_id for each in finished], now)
 
 
-async def release(tx: Tx, message_ids: Sequence[MessageId], now: Millis) -> None:
-    """Makes the oldest waiting report of each message due, unless one of the message is due already."""
-    for message_id in dict.fromkeys(message_ids):
-        await tx.one("release_report", message_id=message_id, now=now)
+async def release(tx: Tx, message_ids: Sequence[MessageId], now: Millis) -> list[Row]:
+    """Makes the oldest waiting report of each message due, unless one of the message is due already.
+
+    Gives the first nine fields of a `DueReport` for each.
+    """
+    return await tx.any_of("release_reports", list(dict.fromkeys(message_ids)), now=now)
 
 
 async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) -> int:
@@ -96,6 +116,12 @@ async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) 
         revived += await tx.run("revive_report", message_id=message_id, status=status, now=now)
     await release(tx, [message_id for message_id, _ in keys], now)
     return revived
+
+
+def follow_up(row: Row, before: DueReport) -> DueReport:
+    """The report that `release` let go after `before`, of the same message."""
+    own = dict(zip(DueReport.__struct_fields__, row, strict=False))
+    return replace(before, **own | {"status": Status(row[1])})
 
 
 def _due(tx: Tx, row: Row) -> DueReport:

@@ -5,6 +5,7 @@ An item has *members*, the things that stand behind it; when the last one is set
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ __all__ = [
     "members",
     "settle_member",
     "settle_subject",
+    "settle_subjects",
 ]
 
 
@@ -85,6 +87,12 @@ async def settle_subject(tx: Tx, subject: bytes, at: Millis) -> None:
     for (review_id,) in rows:
         if await tx.one("has_members", review_id=review_id) is None:
             await tx.run("settle_review", id=review_id, state="resolved", actor="", note="", at=at)
+
+
+async def settle_subjects(tx: Tx, subjects: Sequence[bytes], at: Millis) -> None:
+    """Takes many things out of review; of most of them nothing is there."""
+    for (subject,) in await tx.any_of("subjects_in_review", subjects):
+        await settle_subject(tx, subject, at)
 
 
 async def settle_member(tx: Tx, review_id: int, subject: bytes, at: Millis) -> None:

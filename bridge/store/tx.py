@@ -29,8 +29,8 @@ class Tx(Protocol):
     async def one(self, query: str, **values: Any) -> Row | None:
         """The first row, if any."""
 
-    async def each(self, query: str, rows: Sequence[dict[str, Any]]) -> list[Row | None]:
-        """The first row (or None) for each set of values, in their order."""
+    async def any_of(self, query: str, keys: Sequence[Any], **values: Any) -> list[Row]:
+        """All rows for any of the keys, `IN (:list)` in the statement; in no order. No keys: no rows."""
 
     async def run(self, query: str, **values: Any) -> int:
         """Changes rows, and says how many."""
@@ -59,7 +59,7 @@ Job = Callable[[Tx], Coroutine[Any, Any, T]]
 
 
 class Store(Protocol):
-    """A database. Both methods raise StoreError when it cannot be used now."""
+    """A database. All methods raise StoreError when it cannot be used now."""
 
     vault: Vault
 
@@ -67,7 +67,10 @@ class Store(Protocol):
         """Runs the job in a transaction; its value comes back after the commit is on disk."""
 
     async def read(self, job: Job[T]) -> T:
-        """Runs the job where only committed rows are seen and nothing can be changed."""
+        """Runs a quick job at once: only committed rows are seen, and nothing can be changed."""
+
+    async def search(self, job: Job[T]) -> T:
+        """As `read`, for a job that may take long: it holds up nobody."""
 
     async def close(self) -> None:
         """Lets running jobs end, then lets go of the database."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar import Request
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.types import HTTPScope
 
 from bridge.secret import Secret
 from bridge.web.context import Network, Operator, WebContext
@@ -34,20 +35,20 @@ async def read_body(request: Request[Any, Any, Any], limit: int) -> bytes:
     return bytes(body)
 
 
-def client_allowed(
-    request: Request[Any, Any, Any], allowed: Sequence[Network], trusted: Sequence[Network]
-) -> bool:
+def client_allowed(scope: HTTPScope, allowed: Sequence[Network], trusted: Sequence[Network]) -> bool:
     """Whether the caller's address is in one of the networks; no network: anyone."""
     if not allowed:
         return True
-    address = client_address(request, trusted)
+    address = client_address(scope, trusted)
     return address is not None and _in(address, allowed)
 
 
-def client_address(request: Request[Any, Any, Any], trusted: Sequence[Network]) -> Address | None:
+def client_address(scope: HTTPScope, trusted: Sequence[Network]) -> Address | None:
     """The address of the caller. `X-Forwarded-For` is read from its end, as far as trusted proxies wrote it."""
-    address = _parse(request.client.host if request.client else "")
-    forwarded = ",".join(request.headers.getall("x-forwarded-for", [])).split(",")
+    client = scope["client"]
+    address = _parse(client[0] if client else "")
+    lists = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
+    forwarded = ",".join(lists).split(",")
     while address is not None and _in(address, trusted) and forwarded and forwarded[-1].strip():
         address = _parse(forwarded.pop().strip())
     return address

@@ -12,6 +12,7 @@ from bridge.flows.accepting import Accepting, Gateway
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
 from bridge.secret import Secret
+from bridge.store.reports import DueReport
 from bridge.store.tx import Store
 
 __all__ = ["GatewayDoor", "Lifespan", "Network", "Operator", "ProviderDoor", "WebContext"]
@@ -69,5 +70,5 @@ class WebContext(Struct, frozen=True):
     accepted: Callable[[Gateway], None]
     waiting_elements: Callable[[], int]
     callback_kept: Callable[[int], None]
-    reported: Callable[[set[str]], None]
+    reported: Callable[[Sequence[DueReport]], None]
     replayed: Callable[[], None]

@@ -1,6 +1,7 @@
 """`/openapi.json`: everything that the service answers, for machines.
 
-Routes and answers come from the handlers; bodies (our handlers read raw bytes) and credentials are added here.
+Routes and answers come from the handlers; the two raw routes, bodies (our handlers read raw bytes) and credentials are
+added here.
 """
 
 from __future__ import annotations
@@ -37,6 +38,39 @@ class CallbackElement(Struct):
     status: str = ""
 
 
+class SendAnswer(Struct, omit_defaults=True):
+    """`error_code` 0 with `ext_message_id`, or a code above 0 with `error_message`."""
+
+    error_code: int
+    ext_message_id: str | None = None
+    error_message: str | None = None
+
+
+class CallbackAnswer(Struct, omit_defaults=True):
+    """What became of a callback body: that it was kept, or why not."""
+
+    kept: bool
+    error: str | None = None
+
+
+class _Route(Struct, frozen=True):
+    """A route that is no handler of Litestar's."""
+
+    parameter: str
+    tag: str
+    summary: str
+    answer: type[Struct]
+    meaning: str
+
+
+_RAW_ROUTES: dict[str, _Route] = {
+    "/smartico/{gateway}": _Route(
+        "gateway", "Smartico", "Send one message", SendAnswer, "Taken, or refused: error_code says which"
+    ),
+    "/callbacks/{provider}": _Route(
+        "provider", "Provider", "Take a batch of events", CallbackAnswer, "The batch is durably stored"
+    ),
+}
 _BODIES: dict[tuple[str, str], Any] = {
     ("/smartico/{gateway}", "post"): SendBody,
     ("/callbacks/{provider}", "post"): list[CallbackElement],
@@ -69,6 +103,7 @@ class DescriptionPlugin(JsonRenderPlugin):
 def describe(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of the routes, with their bodies and credentials."""
     components = schema.setdefault("components", {})
+    _add_raw_routes(schema)
     shapes, definitions = msgspec.json.schema_components(
         list(_BODIES.values()), ref_template="#/components/schemas/{name}"
     )
@@ -83,3 +118,21 @@ def describe(schema: dict[str, Any]) -> dict[str, Any]:
                 {name: []} for prefix, (name, _) in _SECURITY.items() if path.startswith(prefix)
             ]
     return schema
+
+
+def _add_raw_routes(schema: dict[str, Any]) -> None:
+    shapes, definitions = msgspec.json.schema_components(
+        [route.answer for route in _RAW_ROUTES.values()], ref_template="#/components/schemas/{name}"
+    )
+    schema["components"].setdefault("schemas", {}).update(definitions)
+    for (path, route), shape in zip(_RAW_ROUTES.items(), shapes, strict=True):
+        answer = {"description": route.meaning, "content": {"application/json": {"schema": shape}}}
+        parameter = {"name": route.parameter, "in": "path", "required": True, "schema": {"type": "string"}}
+        schema["paths"][path] = {
+            "post": {
+                "tags": [route.tag],
+                "summary": route.summary,
+                "parameters": [parameter],
+                "responses": {"200": answer},
+            }
+        }

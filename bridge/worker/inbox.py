@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bridge.core.model import Millis
 from bridge.flows import callbacks
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
 from bridge.store import inbox
+from bridge.store.reports import DueReport
 from bridge.store.tx import Store
 from bridge.worker.pump import Pump
 
@@ -28,7 +29,7 @@ class InboxPump(Pump):
         clock: Callable[[], Millis],
         metrics: Metrics,
         *,
-        reported: Callable[[set[str]], None],
+        reported: Callable[[Sequence[DueReport]], None],
     ) -> None:
         super().__init__("inbox")
         self._store = store
@@ -45,7 +46,7 @@ class InboxPump(Pump):
 
     async def recount(self) -> None:
         """Asks the store how many wait."""
-        self.waiting, oldest = await self._store.read(inbox.waiting)
+        self.waiting, oldest = await self._store.search(inbox.waiting)
         self._metrics.inbox_lag.set(0 if oldest is None else (self._clock() - oldest) / 1000)
 
     async def step(self) -> float | None:

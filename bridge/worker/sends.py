@@ -29,6 +29,7 @@ from bridge.providers.protocol import (
     TooLarge,
 )
 from bridge.store import sends
+from bridge.store.reports import DueReport
 from bridge.store.sends import Send
 from bridge.store.tx import Store, Tx
 from bridge.transport import Transport
@@ -44,7 +45,7 @@ _DOUBTFUL = 3  # answers in a row that leave open what was taken: then the provi
 
 
 class SendPump(Pump):
-    """Drains the outbox of one provider. `reported` is told the lanes that have reports to send."""
+    """Drains the outbox of one provider. `reported` gets the reports that are due next."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class SendPump(Pump):
         metrics: Metrics,
         *,
         max_in_flight: int,
-        reported: Callable[[set[str]], None],
+        reported: Callable[[Sequence[DueReport]], None],
         left: Callable[[str, int], None],
     ) -> None:
         super().__init__(f"send:{provider.name}")
@@ -175,7 +176,7 @@ class SendPump(Pump):
         name = self._provider.name
         settled = list(zip(batch, results, strict=True))
 
-        async def job(tx: Tx) -> set[str]:
+        async def job(tx: Tx) -> list[DueReport]:
             return await sending.settle(tx, self._rules, name, settled, self._clock())
 
         self._reported(await self.insist(lambda: self._store.write(job)))
@@ -262,7 +263,7 @@ class SendPump(Pump):
         result = self._provider.parse_lookup(outgoing, outcome)
         self._metrics.provider_requests.labels(name, type(result).__name__).inc()
 
-        async def job(tx: Tx) -> set[str]:
+        async def job(tx: Tx) -> list[DueReport]:
             return await sending.settle_lookup(tx, self._rules, name, send, result, self._clock())
 
         self._reported(await self.insist(lambda: self._store.write(job)))

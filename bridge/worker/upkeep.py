@@ -14,8 +14,10 @@ from bridge.flows import callbacks, reporting, sending
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
 from bridge.store import sends
+from bridge.store.reports import DueReport
 from bridge.store.tx import Row, Store, Tx
 from bridge.worker.pump import Pump
+from bridge.worker.waiting import Key
 
 __all__ = ["Backlog", "UpkeepPump"]
 
@@ -54,7 +56,8 @@ class UpkeepPump(Pump):
         metrics: Metrics,
         backlog: Backlog,
         *,
-        reported: Callable[[set[str]], None],
+        reported: Callable[[Sequence[DueReport]], None],
+        buried: Callable[[Sequence[tuple[str, Key]]], None],
         recount_inbox: Callable[[], Awaitable[None]],
         hosts_down: Callable[[], Iterable[str]],
     ) -> None:
@@ -67,6 +70,7 @@ class UpkeepPump(Pump):
         self._metrics = metrics
         self._backlog = backlog
         self._reported = reported
+        self._buried = buried
         # Short limits (tests, the demo) are looked after more often.
         shortest = min(
             [rules.reports.max_age_ms, *(gateway.max_age_ms for gateway in rules.gateways.values())]
@@ -75,7 +79,7 @@ class UpkeepPump(Pump):
 
     async def step(self) -> float | None:
         """One round."""
-        for provider in await self._store.read(sends.providers):
+        for provider in await self._store.search(sends.providers):
             await self._expire(provider)
         await self._until_done(self._bury)
         await self._until_done(lambda: callbacks.review_old_orphans(self._store, self._clock(), _CHUNK))
@@ -88,25 +92,25 @@ class UpkeepPump(Pump):
                 return
 
     async def _expire(self, provider: str) -> None:
-        async def job(tx: Tx) -> tuple[int, set[str]]:
+        async def job(tx: Tx) -> tuple[int, list[DueReport]]:
             return await sending.expire(tx, self._rules, provider, self._clock(), _CHUNK)
 
         count = _CHUNK
         while count == _CHUNK and not self.stopping:
-            count, lanes = await self._store.write(job)
-            self._reported(lanes)
+            count, due = await self._store.write(job)
+            self._reported(due)
             if count:
                 _log.warning(
                     "messages failed: they could not be sent in time", provider=provider, count=count
                 )
 
     async def _bury(self) -> int:
-        count, lanes = await reporting.bury_aged(self._store, self._rules.reports, self._clock(), _CHUNK)
-        self._reported(lanes)
-        return count
+        buried = await reporting.bury_aged(self._store, self._rules.reports, self._clock(), _CHUNK)
+        self._buried(buried)
+        return len(buried)
 
     async def _count(self) -> None:
-        read = self._store.read
+        read = self._store.search
         waiting = await read(lambda tx: tx.all("count_sends"))
         owed = await read(lambda tx: tx.all("count_pending_reports"))
         dead = await read(lambda tx: tx.one("count_dead_reports"))

@@ -18,6 +18,7 @@ from bridge.providers.protocol import Accepted
 from bridge.settings import parse_settings
 from bridge.store import inbox, sends
 from bridge.store.contacts import Contact
+from bridge.store.reports import DueReport
 from bridge.store.sqlite import SqliteStore, open_store
 from bridge.store.tx import Tx
 
@@ -80,7 +81,7 @@ class Desk:
         """The provider takes the one message that waits."""
         (send,) = await self.claim()
 
-        async def job(tx: Tx) -> set[str]:
+        async def job(tx: Tx) -> list[DueReport]:
             return await sending.settle(tx, self.rules, "revicom", [(send, Accepted(uuid))], self.now)
 
         await self.store.write(job)

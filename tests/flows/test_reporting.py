@@ -13,7 +13,9 @@ from bridge.store.reports import DueReport, Settlement
 
 NOW = 1_800_000_000_000
 RULES = ReportRules([5, 15, 60], [1, 2], 72 * 3_600_000)
-REPORT = DueReport(b"\x01" * 16, Status.DELIVERED, 0, NOW, NOW - 1000, 0, 0, 0, 0, "sms", "sms", "https://x/")
+REPORT = DueReport(
+    b"\x01" * 16, Status.DELIVERED, 0, NOW, NOW - 1000, 0, 0, 0, 0, "sms@x", "sms", "sms", "https://x/"
+)
 DOWN = TryLater("server_error", "HTTP 503", None, True)
 
 

@@ -6,6 +6,7 @@ from bridge.core.model import MessageId
 from bridge.flows import directory, sending
 from bridge.providers.protocol import Found, LookupResult, NoTrace, NotTaken, PerhapsTaken
 from bridge.store import sends
+from bridge.store.reports import DueReport
 from bridge.store.sends import Send
 from bridge.store.tx import Tx
 from tests.flows.desk import Desk
@@ -16,14 +17,14 @@ AWAY = NotTaken("no_connection", "no connection could be made")
 
 
 async def settle(desk: Desk, send: Send, result: sending.Result) -> None:
-    async def job(tx: Tx) -> set[str]:
+    async def job(tx: Tx) -> list[DueReport]:
         return await sending.settle(tx, desk.rules, "revicom", [(send, result)], desk.now)
 
     await desk.store.write(job)
 
 
 async def look_up(desk: Desk, send: Send, result: LookupResult) -> None:
-    async def job(tx: Tx) -> set[str]:
+    async def job(tx: Tx) -> list[DueReport]:
         return await sending.settle_lookup(tx, desk.rules, "revicom", send, result, desk.now)
 
     await desk.store.write(job)

@@ -19,6 +19,7 @@ from bridge.core.model import MessageId, new_id
 from bridge.pii import mask_phone
 from bridge.store import messages
 from bridge.store.messages import MessageView, NewMessage
+from bridge.store.saving import save_transition
 from bridge.store.sqlite import open_store
 from bridge.store.tx import Row, Store, Tx
 from bridge.tables import load_vocabulary
@@ -156,7 +157,7 @@ def happen(store: Store) -> Happen:
             if happening is None:
                 return message
             transition = advance(message.snapshot, happening, vocabulary)
-            return await messages.save_transition(tx, message, transition, at, settled_at)
+            return await save_transition(tx, message, transition, at, settled_at)
 
         for happening in happenings:
             await store.write(partial(job, happening=happening))

@@ -38,7 +38,12 @@ async def close(store: Store, address: str, channel: str = "SMS") -> None:
 
 
 async def opted_out(store: Store, ext_user_id: str, address: str | None, channel: str = "SMS") -> bool:
-    return await store.read(lambda tx: contacts.is_opted_out(tx, ext_user_id, address, channel))
+    """Whether a contact with that phone number may not be sent to."""
+    if await get(store, ext_user_id) is None:
+        await put(store, Contact(ext_user_id, address))
+    found = await store.read(lambda tx: contacts.reach(tx, ext_user_id, channel))
+    assert found is not None
+    return found.closed
 
 
 async def closed(store: Store, contact: Contact) -> list[OptOut]:

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from bridge.core.model import DeliveryReport, InboundMessage, Price
 from bridge.store import inbox
-from bridge.store.inbox import Arrived, Batch
-from bridge.store.tx import Store
+from bridge.store.inbox import Arrived, Batch, Understood
+from bridge.store.tx import Job, Store
 
 if TYPE_CHECKING:
     from tests.store.conftest import AddMessage, Select
@@ -153,19 +153,16 @@ async def test_a_callback_is_kept_with_what_became_of_it(
 ) -> None:
     """An element is known by its digest beside its message; the next outcome replaces the last, nothing else does."""
     message_id = await add_message()
-    assert await store.read(lambda tx: inbox.known_outcome(tx, message_id, b"d" * 16)) is None
+    known: Job[dict[tuple[bytes, bytes], str]] = lambda tx: inbox.known_outcomes(tx, [message_id])  # noqa: E731
+    assert await store.read(known) == {}
     for outcome, batch in (("unmapped", 1), ("applied", 2)):
         await store.write(
             partial(
-                inbox.put_callback,
-                message_id=message_id,
-                arrived=arrived(batch=batch),
-                report=REPORT,
-                outcome=outcome,
+                inbox.put_callbacks,
+                understood=[Understood(message_id, arrived(batch=batch), REPORT, outcome)],
             )
         )
-        assert await store.read(lambda tx: inbox.known_outcome(tx, message_id, b"d" * 16)) == outcome
-    assert await store.read(lambda tx: inbox.known_outcome(tx, message_id, b"e" * 16)) is None
+        assert await store.read(known) == {(message_id, b"d" * 16): outcome}
     assert await select("SELECT batch_id, outcome FROM callbacks") == [(1, "applied")]
 
 
@@ -175,9 +172,7 @@ async def test_a_price_element_is_kept_exactly(store: Store, add_message: AddMes
     amount = Decimal("123456789012345678.100000000010")
     report = DeliveryReport("uuid-1", "price", price=Price(amount, "EUR", 2, NOW - 5))
     await store.write(
-        partial(
-            inbox.put_callback, message_id=message_id, arrived=arrived(), report=report, outcome="applied"
-        )
+        partial(inbox.put_callbacks, understood=[Understood(message_id, arrived(), report, "applied")])
     )
     rows = await select("SELECT parts, price, currency, provider_at FROM callbacks")
     assert rows == [(2, "123456789012345678.100000000010", "EUR", NOW - 5)]

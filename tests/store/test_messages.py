@@ -12,6 +12,7 @@ import pytest
 from bridge.core.lifecycle import Snapshot, Transition
 from bridge.core.model import Mark, MessageId, Price, State, Status, new_id
 from bridge.store import messages
+from bridge.store.saving import save_transition
 from bridge.store.tx import Store, Tx
 
 if TYPE_CHECKING:
@@ -138,9 +139,7 @@ async def test_a_snapshot_comes_back_as_it_was(store: Store, add_message: AddMes
         frozenset(Status),
         {1: frozenset({State.FAILED, State.REJECTED}), 12: frozenset({State.REJECTED})},
     )
-    after = await store.write(
-        lambda tx: messages.save_transition(tx, before, Transition(snapshot), NOW + 1, NOW)
-    )
+    after = await store.write(lambda tx: save_transition(tx, before, Transition(snapshot), NOW + 1, NOW))
     assert after.snapshot == snapshot
     assert await load(store, before.id) == after
 

@@ -11,7 +11,7 @@ import pytest
 from bridge.core.model import DeliveryReport, InboundMessage, State
 from bridge.store import contacts, inbox, review, sends
 from bridge.store.contacts import Contact
-from bridge.store.inbox import Arrived
+from bridge.store.inbox import Arrived, Understood
 from bridge.store.review import Kind, Member
 from bridge.store.tx import Store, Tx
 
@@ -61,7 +61,7 @@ async def used(store: Store, add_message: AddMessage, happen: Happen) -> Store:
         await contacts.put_contact(tx, Contact("jane", PHONE, EMAIL), NOW)
         await contacts.close_channel_of_address(tx, tx.vault.hash(PHONE), "SMS", "the person wrote STOP", NOW)
         await inbox.add_batch(tx, "revicom", b"[" + ELEMENT + b"]", 1, NOW)
-        await inbox.put_callback(tx, message_id, arrived, report, "applied")
+        await inbox.put_callbacks(tx, [Understood(message_id, arrived, report, "applied")])
         await inbox.add_orphan(tx, "a-2", arrived)
         await inbox.add_inbound(tx, arrived, inbound, "STOP", message_id)
         await review.add_to_review(

@@ -35,16 +35,16 @@ LARGE = (
 
 # For every message, callback element, report or round of a pump.
 HOT = (
-    "message_by_uid", "load_message", "save_message", "newest_message_to_address", "set_message_price",
+    "message_by_uid", "load_messages", "save_message", "newest_message_to_address", "set_message_price",
     "due_sends", "get_send", "next_send_due", "hand_send", "requeue_send", "look_up_send", "delete_send",
     "send_phase", "handed_sends", "expired_sends", "sends_of_user", "texts_of_user", "forget_address",
-    "message_of_provider_id", "price_of", "set_price", "prices_of_message",
+    "messages_of_provider_ids", "price_of", "set_price", "prices_of_message",
     "waiting_sizes", "waiting_batches", "count_waiting", "finish_batch", "get_batch",
-    "callback_outcome", "orphans_of", "delete_orphans_of", "old_orphans", "mark_orphan",
-    "pending_reports_of", "due_reports", "next_report_due", "next_lane", "finish_report", "postpone_report",
-    "release_report", "revive_report", "aged_reports", "count_pending_reports", "count_dead_reports",
-    "reviews_of_subject", "delete_member", "has_members", "members_of", "count_reviews",
-    "get_contact", "contacts_with_address", "is_opted_out", "get_opt_outs",
+    "callback_outcomes", "awaited_roots", "orphans_of", "delete_orphans_of", "old_orphans", "mark_orphan",
+    "with_pending_reports", "due_reports", "next_report_due", "next_lane", "finish_report", "postpone_report",
+    "release_reports", "revive_report", "aged_reports", "count_pending_reports", "count_dead_reports",
+    "subjects_in_review", "reviews_of_subject", "delete_member", "has_members", "members_of", "count_reviews",
+    "get_contact", "contacts_with_address", "reach", "get_opt_outs",
     "message_callbacks", "message_reports", "message_steps", "message_inbound",
 )  # fmt: skip
 

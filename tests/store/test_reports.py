@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from bridge.core.lifecycle import Transition
 from bridge.core.model import Mark, MessageId, State, Status
-from bridge.store import messages, reports
+from bridge.store import reports
 from bridge.store.reports import DueReport, Settlement
+from bridge.store.saving import save_transition
 from bridge.store.tx import Store
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ async def test_a_report_carries_what_it_needs(store: Store, add_message: AddMess
     message_id = await add_message()
     await happen(message_id, State.DELIVERED)
     assert await due(store) == [
-        DueReport(message_id, Status.DELIVERED, 0, NOW, NOW, 0, 0, 0, 0, "sms", "sms", URL)
+        DueReport(message_id, Status.DELIVERED, 0, NOW, NOW, 0, 0, 0, 0, LANE, "sms", "sms", URL)
     ]
     assert URL not in repr(await due(store))
 
@@ -298,9 +299,7 @@ async def test_each_lane_by_itself(store: Store, add_message: AddMessage, happen
         other = replace(first, id=await add_message(), lane=f"z{number}@example.com")
         owed = Transition(first.snapshot, (Status.DELIVERED,))
         await store.write(
-            partial(
-                messages.save_transition, message=other, transition=owed, now=NOW + 5 + number, settled_at=0
-            )
+            partial(save_transition, message=other, transition=owed, now=NOW + 5 + number, settled_at=0)
         )
     assert await store.read(reports.lanes) == [LANE, "z0@example.com", "z1@example.com", "z2@example.com"]
     assert [report.message_id for report in await due(store)] == [first.id]

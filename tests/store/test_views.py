@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bridge.core.model import DeliveryReport, Price, State, id_text
 from bridge.core.moments import format_time
 from bridge.store import inbox, messages
-from bridge.store.inbox import Arrived
+from bridge.store.inbox import Arrived, Understood
 from bridge.store.tx import Store, Tx
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def test_what_the_views_show(
         (message,) = (await messages.load_messages(tx, [message_id])).values()
         await messages.add_provider_id(tx, message, "a-1", 1)
         await messages.set_price(tx, message, "a-1", Price(Decimal("0.10"), "EUR", 2, NOW + 7), NOW + 8)
-        await inbox.put_callback(tx, message_id, arrived, report, "applied")
+        await inbox.put_callbacks(tx, [Understood(message_id, arrived, report, "applied")])
         await tx.run("add_error_text", provider="revicom", code="508", text="absent subscriber")
 
     await store.write(job)
@@ -80,9 +80,7 @@ async def test_a_callback_of_an_error_without_a_text(
     message_id = await add_message()
     report = DeliveryReport("a-1", "delivered", "undelivered", error_code="6969")
     arrived = Arrived("revicom", 1, 0, NOW, b"{}", b"d" * 16)
-    keep = partial(
-        inbox.put_callback, message_id=message_id, arrived=arrived, report=report, outcome="applied"
-    )
+    keep = partial(inbox.put_callbacks, understood=[Understood(message_id, arrived, report, "applied")])
     await store.write(keep)
     assert await select("SELECT error_code, error_text, provider_time FROM v_callbacks") == [
         ("6969", None, None)

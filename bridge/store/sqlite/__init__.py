@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from bridge.errors import StoreError
 from bridge.pii import Vault
-from bridge.store.sqlite.engine import Jobs, Reader, SqliteTx, Writer, connect, run_job
+from bridge.store.sqlite.engine import Jobs, Looker, Reader, SqliteTx, Writer, connect, run_job
 from bridge.store.sqlite.lock import OwnerLock, read_owner
 from bridge.store.tx import Job, Tx
 
@@ -29,9 +29,15 @@ class SqliteStore:
     """An open database; see `open_store` and `open_reader`."""
 
     def __init__(
-        self, vault: Vault, writer: Writer | None, readers: list[Reader], lock: OwnerLock | None
+        self,
+        vault: Vault,
+        writer: Writer | None,
+        looker: Looker,
+        readers: list[Reader],
+        lock: OwnerLock | None,
     ) -> None:
         self.vault = vault
+        self._looker = looker
         self._writer = writer
         self._readers = readers
         self.lock = lock
@@ -42,13 +48,19 @@ class SqliteStore:
         return await self._writer.run(job)
 
     async def read(self, job: Job[T]) -> T:
+        return self._looker.run(job)
+
+    async def search(self, job: Job[T]) -> T:
         return await self._readers[0].run(job)  # all of them take from the same queue
 
     async def close(self) -> None:
+        self._looker.close()
         for reader in self._readers:
             reader.end()
-        for thread in (*self._readers, *([self._writer] if self._writer else [])):
-            await thread.close()
+        for reader in self._readers:
+            await reader.close()
+        if self._writer:
+            await self._writer.close()
         if self.lock:
             self.lock.release()
 
@@ -65,24 +77,27 @@ def open_store(path: Path, pii_key: str) -> SqliteStore:
         writing = undo.enter_context(closing(connect(path, read_only=False)))
         migrate(writing)
         vault = _vault(writing, pii_key)
-        reading = [undo.enter_context(closing(connect(path, read_only=True))) for _ in range(_READERS)]
+        looking, *reading = [
+            undo.enter_context(closing(connect(path, read_only=True))) for _ in range(1 + _READERS)
+        ]
         undo.pop_all()
     jobs: Jobs = queue.SimpleQueue()
     readers = [Reader(connection, vault, f"sqlite-reader-{n}", jobs) for n, connection in enumerate(reading)]
-    return SqliteStore(vault, Writer(writing, vault, "sqlite-writer"), readers, lock)
+    return SqliteStore(vault, Writer(writing, vault), Looker(looking, vault), readers, lock)
 
 
 def open_reader(path: Path, pii_key: str) -> SqliteStore:
     """Opens the file beside its owner, to read only. Raises StoreError with the mend."""
     with ExitStack() as undo:
-        connection = undo.enter_context(closing(connect(path, read_only=True)))
-        if _known_version(connection) < latest_version():
+        looking, reading = [undo.enter_context(closing(connect(path, read_only=True))) for _ in range(2)]
+        if _known_version(looking) < latest_version():
             raise StoreError(
                 f"The database {path} is not up to date: run bridge db migrate, or start bridge serve."
             )
-        vault = _vault(connection, pii_key)
+        vault = _vault(looking, pii_key)
         undo.pop_all()
-    return SqliteStore(vault, None, [Reader(connection, vault, "sqlite-reader")], None)
+    reader = Reader(reading, vault, "sqlite-reader", queue.SimpleQueue())
+    return SqliteStore(vault, None, Looker(looking, vault), [reader], None)
 
 
 def schema_version(path: Path) -> int:

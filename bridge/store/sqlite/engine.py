@@ -1,11 +1,14 @@
-"""The SQLite engine: one thread that writes, a few that read, and commits that many callers share.
+"""The SQLite engine: one connection that writes, a few that read, and commits that many callers share.
 
-A *job* is a coroutine function over a `Tx`. Its awaits never suspend here, for every statement runs at once in the
-thread that owns the connection; a job that awaits anything else (a socket, a sleep) is refused, so no transaction can
-stay open across I/O. The writer takes all jobs that wait, runs them in one `BEGIN IMMEDIATE … COMMIT` and answers them
-after it (group commit). When one job fails, the group is rolled back and its
-halves run again, until the failing job is alone: one caller's error is nobody else's. Jobs must have no effect but on
-the database.
+A *job* is a coroutine function over a `Tx`. Its awaits never suspend here, for every statement runs at once; a job
+that awaits anything else (a socket, a sleep) is refused, so no transaction can stay open across I/O. The writer takes
+the jobs that wait, runs them in one `BEGIN IMMEDIATE … COMMIT` and answers them after it (group commit). When one job
+fails, the others run again without it: one caller's error is nobody else's. Jobs must have no effect but on the
+database.
+
+The writer's statements run in the event loop, and only its commits, which wait for the disk, in a thread. A statement
+takes microseconds; handed to a thread, each of them waited for the interpreter's lock (docs/performance.md has the
+figures). Readers, whose searches may take long, are threads.
 """
 
 from __future__ import annotations
@@ -14,21 +17,25 @@ import asyncio
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeVar
 
 from bridge.errors import StoreError
 from bridge.pii import Vault
-from bridge.store.queries import QUERIES
+from bridge.store.sqlite.statements import STATEMENTS, padded
 from bridge.store.tx import Job, Row
 
-__all__ = ["Jobs", "Reader", "SqliteTx", "Writer", "connect", "run_job"]
+__all__ = ["Jobs", "Looker", "Reader", "SqliteTx", "Writer", "connect", "run_job", "translate"]
 
 T = TypeVar("T")
+_CLOSED = "The database is closed: the bridge is stopping."
 _AWAITED = "a transaction awaited something other than the store"
-_Waiting = tuple[Job[Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
-Jobs = queue.SimpleQueue["_Waiting | None"]
+_Waiting = tuple[Job[Any], "asyncio.Future[Any]"]
+Jobs = queue.SimpleQueue["tuple[Job[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]] | None"]
 _CONNECTION_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
@@ -47,35 +54,41 @@ class SqliteTx:
 
     def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
         self._connection = connection
+        self._execute = connection.execute
         self.vault = vault
 
     async def all(self, query: str, **values: Any) -> list[Row]:
-        return self._connection.execute(QUERIES[query], values).fetchall()
+        sql, bind = STATEMENTS[query]
+        return self._execute(sql, bind(values)).fetchall()
 
     async def one(self, query: str, **values: Any) -> Row | None:
-        row: Row | None = self._connection.execute(QUERIES[query], values).fetchone()
+        sql, bind = STATEMENTS[query]
+        row: Row | None = self._execute(sql, bind(values)).fetchone()
         return row
 
-    async def each(self, query: str, rows: Sequence[dict[str, Any]]) -> list[Row | None]:
-        """The first row (or None) for each set of values, in their order."""
-        sql, execute = QUERIES[query], self._connection.execute
-        return [execute(sql, values).fetchone() for values in rows]
+    async def any_of(self, query: str, keys: Sequence[Any], **values: Any) -> list[Row]:
+        sql, bind = STATEMENTS[query]
+        rows: list[Row] = []
+        first = bind(values)
+        for text, some in padded(sql, keys, len(first)):
+            rows += self._execute(text, (*first, *some)).fetchall()
+        return rows
 
     async def run(self, query: str, **values: Any) -> int:
-        """How many rows were touched."""
-        return self._connection.execute(QUERIES[query], values).rowcount
+        sql, bind = STATEMENTS[query]
+        return self._execute(sql, bind(values)).rowcount
 
     async def run_many(self, query: str, rows: Sequence[dict[str, Any]]) -> None:
         if rows:
-            self._connection.executemany(QUERIES[query], rows)
+            sql, bind = STATEMENTS[query]
+            self._connection.executemany(sql, map(bind, rows))
 
     async def select(self, sql: str, values: Sequence[Any]) -> list[Row]:
-        """A search whose text the store has put together; `?` for values."""
-        return self._connection.execute(sql, values).fetchall()
+        return self._execute(sql, values).fetchall()
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """A connection in autocommit mode, for use in one thread. Raises StoreError with the mend."""
+    """A connection in autocommit mode, for one user at a time. Raises StoreError with the mend."""
     mode = "ro" if read_only else "rwc"
     try:
         connection = sqlite3.connect(
@@ -83,7 +96,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            cached_statements=256,
+            cached_statements=512,
         )
         for pragma in _CONNECTION_PRAGMAS if read_only else _CONNECTION_PRAGMAS + _WRITER_PRAGMAS:
             connection.execute(pragma)
@@ -95,36 +108,190 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def run_job(job: Job[T], tx: SqliteTx) -> T:
-    """Runs one job to its end, in this thread, at once."""
+    """Runs one job to its end, at once."""
     coroutine = job(tx)
     try:
         coroutine.send(None)
     except StopIteration as finished:
         return finished.value  # type: ignore[no-any-return]
-    except asyncio.CancelledError as error:  # the future of a task: no Exception, it would end this thread
+    except asyncio.CancelledError as error:  # the future of a task: no Exception, it would end the loop
         raise RuntimeError(_AWAITED) from error
     coroutine.close()
     raise RuntimeError(_AWAITED)
 
 
-class _Thread:
-    """A thread that owns one connection and takes jobs from a queue until it is closed."""
+class Writer:
+    """Runs jobs on the one connection that writes, as many as wait in one transaction."""
 
-    _group = 1  # jobs taken at once
+    _turn = 0.01  # seconds that one transaction may take of the event loop; what still waits then goes into the next
 
-    def __init__(
-        self, connection: sqlite3.Connection, vault: Vault, name: str, jobs: Jobs | None = None
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
         self._connection = connection
         self._tx = SqliteTx(connection, vault)
-        self._jobs: Jobs = queue.SimpleQueue() if jobs is None else jobs
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="sqlite-commit")
+        self._waiting: deque[_Waiting] = deque()
+        self._limit: int | None = None  # jobs that the next transaction may take, after one has failed
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    async def run(self, job: Job[T]) -> T:
+        if self._closed:
+            raise StoreError(_CLOSED)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((job, future))
+        if self._idle.is_set():
+            self._idle.clear()
+            loop.call_soon(
+                self._begin, loop
+            )  # not at once: what else comes in this turn of the loop joins it
+        return await future
+
+    async def close(self) -> None:
+        """Runs what waits, then closes the connection."""
+        self._closed = True
+        await self._idle.wait()
+        self._disk.shutdown()
+        self._connection.close()
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One transaction: the jobs that wait, as far as its time goes; then its commit, beside the loop."""
+        group: list[_Waiting] = []
+        before = self._connection.total_changes
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            values = self._run_jobs(group)
+        except Exception as error:
+            self._undo(group, error)
+            self._go_on(loop)
+            return
+        self._limit = None
+        if self._connection.total_changes == before:
+            self._end(loop, group, values, self._commit())  # nothing to write: the disk is not asked
+            return
+        commit = loop.run_in_executor(self._disk, self._commit)
+        commit.add_done_callback(lambda done: self._end(loop, group, values, done.result()))
+
+    def _run_jobs(self, group: list[_Waiting]) -> list[Any]:
+        """Runs jobs, and moves each to `group` before it runs."""
+        values: list[Any] = []
+        end = perf_counter() + self._turn
+        while self._waiting and len(group) != self._limit and (not group or perf_counter() < end):
+            group.append(self._waiting.popleft())
+            values.append(run_job(group[-1][0], self._tx))
+        return values
+
+    def _commit(self) -> Exception | None:
+        try:
+            self._connection.execute("COMMIT")
+        except Exception as error:
+            self._roll_back()
+            return error
+        return None
+
+    def _end(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        group: list[_Waiting],
+        values: list[Any],
+        error: Exception | None,
+    ) -> None:
+        """After the commit: everybody in the group is told."""
+        if error is None:
+            for (_, future), value in zip(group, values, strict=True):
+                if not future.cancelled():
+                    future.set_result(value)
+        else:
+            _fail(group, error)
+        self._go_on(loop)
+
+    def _undo(self, group: list[_Waiting], error: Exception) -> None:
+        """After an error before the commit. It is that of the last job; those before it run again, without it."""
+        self._roll_back()
+        if not group or _concerns_all(error):
+            _fail(group or list(self._waiting), error)
+            if not group:  # no transaction could be begun
+                self._waiting.clear()
+        elif len(group) == 1:
+            self._limit = None
+            _fail(group, error)
+        else:
+            self._limit = len(group) - 1
+            self._waiting.extendleft(reversed(group))
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._waiting:
+            loop.call_soon(self._begin, loop)
+        else:
+            self._idle.set()
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            return  # SQLite has rolled back by itself (a full disk); the cause is reported by the caller
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for _, future in group:
+        if not future.cancelled():
+            future.set_exception(translate(error))
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether the database itself failed (full, locked, unreadable), and no statement of one job."""
+    generic = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
+    return isinstance(error, sqlite3.OperationalError) and not generic
+
+
+def translate(error: Exception) -> Exception:
+    """A failure of the database becomes a sentence; that of one statement, which is a bug, stays what it is."""
+    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.IntegrityError | sqlite3.ProgrammingError
+    ):
+        translated = StoreError(f"The database cannot be used now: {error}.")
+        translated.__cause__ = error
+        return translated
+    return error
+
+
+class Looker:
+    """Runs quick jobs at once, in the event loop, on a read-only connection."""
+
+    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
+        self._connection = connection
+        self._tx = SqliteTx(connection, vault)
+        self._closed = False
+
+    def run(self, job: Job[T]) -> T:
+        if self._closed:
+            raise StoreError(_CLOSED)
+        try:
+            return run_job(job, self._tx)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    def close(self) -> None:
+        self._closed = True
+        self._connection.close()
+
+
+class Reader:
+    """A thread that runs jobs on a read-only connection. They share a queue, so that a slow job holds up none."""
+
+    def __init__(self, connection: sqlite3.Connection, vault: Vault, name: str, jobs: Jobs) -> None:
+        self._connection = connection
+        self._tx = SqliteTx(connection, vault)
+        self._jobs = jobs
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
 
     async def run(self, job: Job[T]) -> T:
         if self._closed:
-            raise StoreError("The database is closed: the bridge is stopping.")
+            raise StoreError(_CLOSED)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((job, loop, future))
@@ -143,101 +310,22 @@ class _Thread:
         self._connection.close()
 
     def _loop(self) -> None:
-        running = True
-        while running:
-            group, running = self._take()
-            if group:
-                _answer(group, self._run_group([job for job, _, _ in group]))
-
-    def _take(self) -> tuple[list[_Waiting], bool]:
-        group: list[_Waiting] = []
-        item = self._jobs.get()
-        while item is not None:
-            group.append(item)
-            if len(group) >= self._group:
-                return group, True
+        while (item := self._jobs.get()) is not None:
+            job, loop, future = item
             try:
-                item = self._jobs.get_nowait()
-            except queue.Empty:
-                return group, True
-        return group, False
-
-    def _run_group(self, jobs: list[Job[Any]]) -> list[Any]:
-        return [self._attempt(job) for job in jobs]
-
-    def _attempt(self, job: Job[Any]) -> Any:
-        """The job's value, or the exception that it ended with."""
-        try:
-            return run_job(job, self._tx)
-        except Exception as error:
-            return _translate(error)
+                value: Any = run_job(job, self._tx)
+            except Exception as error:
+                value = translate(error)
+            try:
+                loop.call_soon_threadsafe(_resolve, future, value)
+            except RuntimeError:
+                continue  # the loop is closed: nobody waits any more
 
 
-class Reader(_Thread):
-    """Runs jobs on a read-only connection. Readers share a queue, so that a slow job holds up no other."""
-
-
-class Writer(_Thread):
-    """Runs jobs on the one connection that writes, as many as wait in one transaction."""
-
-    _group = 2000
-
-    def _run_group(self, jobs: list[Job[Any]]) -> list[Any]:
-        try:
-            return self._commit(jobs)
-        except Exception as error:
-            self._roll_back()
-            if len(jobs) == 1 or _concerns_all(error):
-                return [_translate(error) for _ in jobs]
-        middle = len(jobs) // 2
-        return self._run_group(jobs[:middle]) + self._run_group(jobs[middle:])
-
-    def _commit(self, jobs: list[Job[Any]]) -> list[Any]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        values = [run_job(job, self._tx) for job in jobs]
-        self._connection.execute("COMMIT")
-        return values
-
-    def _roll_back(self) -> None:
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            return  # SQLite has rolled back by itself (a full disk); the cause is reported by the caller
-
-
-def _concerns_all(error: Exception) -> bool:
-    """Whether the database itself failed (full, locked, unreadable), and no statement of one job."""
-    generic = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
-    return isinstance(error, sqlite3.OperationalError) and not generic
-
-
-def _translate(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
-        error, sqlite3.IntegrityError | sqlite3.ProgrammingError
-    ):
-        translated = StoreError(f"The database cannot be used now: {error}.")
-        translated.__cause__ = error
-        return translated
-    return error
-
-
-def _answer(group: list[_Waiting], values: list[Any]) -> None:
-    """Hands the values back, one wake-up of the event loop for the whole group."""
-    loop = group[0][1]
-    try:
-        loop.call_soon_threadsafe(
-            _resolve, [(future, value) for (_, _, future), value in zip(group, values, strict=True)]
-        )
-    except RuntimeError:
-        return  # the loop is closed: nobody waits any more
-
-
-def _resolve(pairs: list[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, value in pairs:
-        if future.cancelled():
-            continue
-        if isinstance(value, Exception):
-            future.set_exception(value)
-        else:
-            future.set_result(value)
+def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+    if future.cancelled():
+        return
+    if isinstance(value, Exception):
+        future.set_exception(value)
+    else:
+        future.set_result(value)

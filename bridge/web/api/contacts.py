@@ -14,6 +14,7 @@ from msgspec import Struct
 from bridge.flows import directory
 from bridge.flows.directory import ContactDraft, Erased, KnownContact
 from bridge.flows.showing import ContactJson, contact_json
+from bridge.store.reports import DueReport
 from bridge.store.tx import Tx
 from bridge.web.access import operator_of, require_operator
 from bridge.web.api.common import read_json
@@ -78,7 +79,7 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         operator = require_operator(ctx, request)
         named = _named(request, ext_user_id)
 
-        async def job(tx: Tx) -> tuple[Erased, set[str]] | None:
+        async def job(tx: Tx) -> tuple[Erased, list[DueReport]] | None:
             return await directory.erase(tx, ctx.rules, named, operator.name, ctx.clock())
 
         result = await ctx.store.write(job)

@@ -50,7 +50,7 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
             limit=limit + 1,
             default_region=ctx.default_region,
         )
-        rows = await ctx.store.read(lambda tx: find_messages(tx, chosen))
+        rows = await ctx.store.search(lambda tx: find_messages(tx, chosen))
         shown = rows[:limit]
         more = write_cursor(id_text(shown[-1].id)) if len(rows) > limit else None
         return Page([message_json(row) for row in shown], more)
@@ -59,7 +59,9 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     async def one(request: Request[Any, Any, Any], ext_message_id: FromPath[str]) -> MessageWithTimeline:
         operator_of(ctx, request)
         message_id = id_from_text(ext_message_id)
-        found = await ctx.store.read(lambda tx: message_with_timeline(tx, message_id)) if message_id else None
+        found = (
+            await ctx.store.search(lambda tx: message_with_timeline(tx, message_id)) if message_id else None
+        )
         if found is None:
             raise NotFoundException("no message has this ext_message_id")
         return found

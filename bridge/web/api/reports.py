@@ -67,7 +67,7 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         last = read_cursor(cursor, tuple[str, int])
         before = (id_from_text(last[0]) or b"", last[1]) if last else None
         chosen = ReportFilter(state=report_state, gateway=gateway, before=before, limit=limit + 1)
-        rows = await ctx.store.read(lambda tx: list_reports(tx, chosen))
+        rows = await ctx.store.search(lambda tx: list_reports(tx, chosen))
         shown = rows[:limit]
         more = write_cursor(id_text(shown[-1].message_id), shown[-1].seq) if len(rows) > limit else None
         return Page([report_json(row) for row in shown], more)

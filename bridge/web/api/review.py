@@ -45,7 +45,7 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         operator_of(ctx, request)
         last = read_cursor(cursor, tuple[int])
         before = last[0] if last else _NEWEST
-        found = await ctx.store.read(lambda tx: list_reviews(tx, before, limit + 1))
+        found = await ctx.store.search(lambda tx: list_reviews(tx, before, limit + 1))
         shown = found[:limit]
         return Page(
             [review_json(each) for each in shown], write_cursor(shown[-1].id) if len(found) > limit else None
@@ -85,7 +85,7 @@ async def _decision(ctx: WebContext, request: Request[Any, Any, Any]) -> Decisio
 
 
 async def _item(ctx: WebContext, review_id: int) -> ReviewItem:
-    found = await ctx.store.read(lambda tx: get_review(tx, review_id))
+    found = await ctx.store.search(lambda tx: get_review(tx, review_id))
     if found is None:
         raise NotFoundException("no review item has this id")
     return found

@@ -1,0 +1,84 @@
+"""One HTTP call at the level of ASGI, for the two addresses that are called thousands of times a second.
+
+Litestar's request and response objects cost more than the rest of such a call (docs/performance.md); routing and
+errors stay with Litestar.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from bridge.web.access import BodyTooLarge
+
+__all__ = ["Call", "ClientWentAway"]
+
+_JSON = (b"content-type", b"application/json")
+
+
+class ClientWentAway(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Call:
+    """A call, and its one answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = cast("HTTPScope", scope)
+        self._receive = receive
+        self._send = send
+
+    @property
+    def method(self) -> str:
+        return str(self.scope["method"])
+
+    @property
+    def name(self) -> str:
+        """What follows in the path after the address that the handler is mounted at."""
+        return self.scope["path"].strip("/")
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of this name, in lower case."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    def headers(self) -> dict[str, str]:
+        """All headers, by name in lower case; of several with one name the last."""
+        return {key.decode("latin-1"): value.decode("latin-1") for key, value in self.scope["headers"]}
+
+    async def body(self, limit: int) -> bytes:
+        """The raw body. Raises BodyTooLarge without reading on."""
+        declared = self.header(b"content-length") or ""
+        if declared.isdigit() and int(declared) > limit:
+            raise BodyTooLarge
+        first = await self._receive()
+        if first["type"] == "http.request" and not first.get("more_body"):
+            whole = first["body"]
+            if len(whole) > limit:
+                raise BodyTooLarge
+            return whole
+        return await self._rest(first, limit)
+
+    async def _rest(self, message: object, limit: int) -> bytes:
+        body = bytearray()
+        while True:
+            event = cast("dict[str, object]", message)
+            if event["type"] != "http.request":
+                raise ClientWentAway
+            body += cast("bytes", event.get("body", b""))
+            if len(body) > limit:
+                raise BodyTooLarge
+            if not event.get("more_body"):
+                return bytes(body)
+            message = await self._receive()
+
+    async def answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        """Answers with JSON."""
+        length = (b"content-length", str(len(body)).encode())
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]}
+        )
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,52 @@
+"""What the reports to one host have in common: a breaker, a bound on requests in flight, a pace."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bridge.secret import Secret
+from bridge.worker.breaker import Breaker
+
+__all__ = ["Host", "Hosts"]
+
+
+class Host:
+    """One host. `max_per_second` 0: no pace."""
+
+    def __init__(self, name: str, max_in_flight: int, max_per_second: float) -> None:
+        self.name = name
+        self.breaker = Breaker(8, first=1.0, longest=10.0)
+        self.slots = asyncio.Semaphore(max_in_flight)
+        self._gap = 1 / max_per_second if max_per_second else 0.0
+        self._next = 0.0
+
+    async def pace(self) -> None:
+        """Waits for this host's next turn, where there is a pace."""
+        if self._gap:
+            now = asyncio.get_running_loop().time()
+            self._next = max(now, self._next + self._gap)
+            await asyncio.sleep(self._next - now)
+
+
+class Hosts:
+    """Every host that reports went to, and the pauses of those that refuse an api_key."""
+
+    def __init__(self, max_in_flight: int, max_per_second: float) -> None:
+        self._max_in_flight = max_in_flight
+        self._max_per_second = max_per_second
+        self._hosts: dict[str, Host] = {}
+        self._pauses: dict[tuple[str, str], Breaker] = {}
+
+    def host(self, name: str) -> Host:
+        if name not in self._hosts:
+            self._hosts[name] = Host(name, self._max_in_flight, self._max_per_second)
+        return self._hosts[name]
+
+    def pause(self, host: str, api_key: Secret) -> Breaker:
+        """The breaker that a 401 or 403 opens: one for a host together with a key."""
+        return self._pauses.setdefault((host, api_key.reveal()), Breaker(1, first=1.0, longest=15.0))
+
+    def down(self) -> dict[str, str]:
+        """Hosts that are left alone now, with the reason."""
+        down = {name: host.breaker.reason for name, host in self._hosts.items() if host.breaker.is_open}
+        return down | {host: pause.reason for (host, _), pause in self._pauses.items() if pause.is_open}
