@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import secrets
+import random
 import signal
 import socket
 import sys
@@ -46,6 +46,11 @@ _log = structlog.get_logger()
 _STOP_WITHIN = 9.3  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
 _LAST_ANSWERS = 0.5  # seconds that requests to us get at least
 _WEB = "web"
+_GC = (
+    50_000,
+    20,
+    50,
+)  # nearly everything ends by its count of references; looking for cycles costs milliseconds
 _SWITCH = (
     0.0005  # seconds that a commit, or a reader, may wait for the interpreter while the event loop is busy
 )
@@ -57,8 +62,8 @@ def clock() -> Millis:
 
 
 def make_id(now: Millis) -> bytes:
-    """A fresh message id."""
-    return new_id(now, secrets.randbits(74))
+    """A fresh message id. It has to be unique, not secret: `secrets` would ask the system for every one."""
+    return new_id(now, random.getrandbits(74))
 
 
 class Service:
@@ -94,9 +99,7 @@ class Service:
 
     def _build_worker(self) -> None:
         smartico, store, metrics = self.settings.smartico, self.store, self.metrics
-        self.report_transport = ReportTransport(
-            smartico.max_in_flight, public_only=not smartico.allow_insecure_callbacks
-        )
+        self.report_transport = ReportTransport(public_only=not smartico.allow_insecure_callbacks)
         target = ReportTarget(
             api_key=self._api_key,
             callback_hosts=smartico.callback_hosts,
@@ -207,6 +210,7 @@ class Service:
             await asyncio.sleep(0.005)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC)
 
     async def _note_error_texts(self, tx: Tx) -> None:
         await tx.run("clear_error_texts")

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bridge.core.exchange import NoConnection, NoReply, Reply, Request
-from bridge.transport import MAX_ANSWER, ProviderTransport, ReportTransport, Transport, is_public
+from bridge.transport import MAX_ANSWER, ProviderTransport, ReportTransport, Transport
+from bridge.transport.addresses import is_public
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -66,7 +67,7 @@ async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None
 async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
     """Both clients keep the same promises."""
     made: Transport
-    made = ProviderTransport(4) if request.param == "provider" else ReportTransport(4, public_only=False)
+    made = ProviderTransport(4) if request.param == "provider" else ReportTransport(public_only=False)
     yield made
     await made.close()
 
@@ -171,7 +172,7 @@ async def test_redirects_are_not_followed(transport: Transport) -> None:
 
 async def test_a_report_url_leaves_byte_for_byte() -> None:
     """What a callback_url has in its query arrives unchanged, whatever its encoding."""
-    transport = ReportTransport(1, public_only=False)
+    transport = ReportTransport(public_only=False)
     async with listening(answer(b"HTTP/1.1 200 OK\r\n")) as peer:
         await transport.exchange(Request("GET", f"{peer.url}/a%2fb?x=%2F%7e+y&z=%C3%A9", 2.0))
     await transport.close()
@@ -180,7 +181,7 @@ async def test_a_report_url_leaves_byte_for_byte() -> None:
 
 async def test_reports_reach_no_private_address_by_name() -> None:
     """A name that resolves to this machine is not connected to when only public addresses may be called."""
-    transport = ReportTransport(1, public_only=True)
+    transport = ReportTransport(public_only=True)
     async with listening(answer(b"HTTP/1.1 200 OK\r\n")) as peer:
         url = peer.url.replace("127.0.0.1", "localhost")
         assert isinstance(await transport.exchange(Request("GET", url, 2.0)), NoConnection)

@@ -28,7 +28,7 @@ async def check_peers(settings: Settings) -> AsyncIterator[Finding]:
         if isinstance(provider, Revicom):
             async for finding in _check_revicom(provider):
                 yield finding
-    transport = ReportTransport(1, public_only=not settings.smartico.allow_insecure_callbacks)
+    transport = ReportTransport(public_only=not settings.smartico.allow_insecure_callbacks)
     for host, urls in callback_addresses(settings).items():
         yield await _check_callbacks(transport, host, urls)
     await transport.close()

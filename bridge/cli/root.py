@@ -14,6 +14,7 @@ from typing import NoReturn
 import rich_click as click
 
 from bridge import __version__
+from bridge.cli.bench import bench_command
 from bridge.cli.check import check_command
 from bridge.cli.contacts import contacts_group
 from bridge.cli.database import database_group
@@ -48,6 +49,7 @@ for _command in (
     review_group,
     database_group,
     simulate_command,
+    bench_command,
 ):
     bridge_group.add_command(_command)
 

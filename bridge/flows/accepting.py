@@ -109,37 +109,37 @@ class Accepting:
 async def _store(
     tx: Tx, gateway: Gateway, request: SendRequest, draft: _Draft | Refusal, *, full: bool
 ) -> Stored | Refusal:
+    """A repeat gets the answer of the first time, whatever holds now; only then a refusal counts."""
+    if isinstance(draft, _Draft):
+        stored = await _store_new(tx, gateway, draft, full=full)
+        if isinstance(stored, Stored):
+            return stored
+        draft = stored
     known = await messages.find_by_uid(tx, gateway.name, request.uid)
-    if known is not None:
-        return Stored(known, new=False)
-    if isinstance(draft, Refusal):
-        return draft
+    return draft if known is None else Stored(known, new=False)
+
+
+async def _store_new(tx: Tx, gateway: Gateway, draft: _Draft, *, full: bool) -> Stored | Refusal:
+    """Stores a message. Of a repeat the unique key takes no second one: that is found out here, too, as a refusal."""
     if full:
         return Refusal(ErrorCode.OVERLOADED, "the gateway is overloaded, try later")
-    reach = await contacts.reach(tx, request.ext_user_id, gateway.channel)
-    refusal = _unreachable(gateway, reach)
-    if refusal is not None:
-        return refusal
-    assert reach is not None
-    assert reach.phone is not None
-    await messages.add_message(
-        tx,
-        _new_message(tx, gateway, draft, reach),
-        destination=reach.phone,
-        body=tx.vault.seal_text(request.body),
-        expires_at=draft.now + gateway.max_age_ms,
-    )
-    return Stored(draft.message_id, new=True)
-
-
-def _unreachable(gateway: Gateway, reach: Reach | None) -> Refusal | None:
+    reach = await contacts.reach(tx, draft.request.ext_user_id, gateway.channel)
     if reach is None:
         return Refusal(ErrorCode.UNKNOWN_USER, "User was not found")
     if reach.phone is None:
         return Refusal(ErrorCode.NO_ADDRESS, "the user has no phone number")
     if reach.closed:
         return Refusal(ErrorCode.OPTED_OUT, f"the user opted out of {gateway.channel}")
-    return None
+    added = await messages.add_message(
+        tx,
+        _new_message(tx, gateway, draft, reach),
+        destination=reach.phone,
+        body=tx.vault.seal_text(draft.request.body),
+        expires_at=draft.now + gateway.max_age_ms,
+    )
+    return (
+        Stored(draft.message_id, new=True) if added else Refusal(ErrorCode.INTERNAL, "it is stored already")
+    )
 
 
 def _new_message(tx: Tx, gateway: Gateway, draft: _Draft, reach: Reach) -> NewMessage:

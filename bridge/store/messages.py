@@ -76,9 +76,13 @@ async def find_by_uid(tx: Tx, gateway: str, uid: str) -> MessageId | None:
 
 async def add_message(
     tx: Tx, message: NewMessage, *, destination: bytes, body: bytes, expires_at: Millis
-) -> None:
-    """Stores a message, its text and its place in the outbox. `destination` and `body` are sealed."""
-    await tx.run("add_message", **asdict(message))
+) -> bool:
+    """Stores a message, its text and its place in the outbox. `destination` and `body` are sealed.
+
+    False, and nothing is stored, where a message with this idempotency key exists.
+    """
+    if not await tx.run("add_message", **asdict(message)):
+        return False
     await tx.run("add_text", message_id=message.id, body=body)
     await tx.run(
         "add_send",
@@ -89,6 +93,7 @@ async def add_message(
         due_at=message.created_at,
         expires_at=expires_at,
     )
+    return True
 
 
 async def load_messages(tx: Tx, ids: Sequence[MessageId]) -> dict[MessageId, MessageView]:

@@ -74,6 +74,7 @@ INSERT INTO messages
 VALUES
     (:id, :gateway, :type, :channel, :provider, :smartico_uid, :ext_user_id, :sender, :address_hash,
      :address_masked, :callback_url, :lane, 'queued', :created_at, :created_at)
+ON CONFLICT (smartico_uid, gateway) DO NOTHING
 
 -- name: add_text
 INSERT INTO texts (message_id, body) VALUES (:message_id, :body)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from bridge.core.model import Millis
 from bridge.flows import callbacks
@@ -15,12 +17,14 @@ from bridge.worker.pump import Pump
 
 __all__ = ["InboxPump"]
 
-_MAX_ELEMENTS = 5000  # in one transaction
+_MAX_ELEMENTS = 200  # in one transaction: about ten milliseconds of the event loop
 _MAX_BYTES = 8 * 1024 * 1024
+_BEHIND = 1000  # elements that wait: then receiving goes first
+_REST = 2.0  # while it does: pauses, in lengths of the work before them
 
 
 class InboxPump(Pump):
-    """Drains the inbox. `waiting` counts the elements that wait, for the bound that callbacks are held to."""
+    """Drains the inbox. `waiting` is held against the bound that callbacks have."""
 
     def __init__(
         self,
@@ -37,25 +41,37 @@ class InboxPump(Pump):
         self._clock = clock
         self._metrics = metrics
         self._reported = reported
-        self.waiting = 0
+        self._count = 0
+        self._arrivals = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many elements wait."""
+        return max(
+            0, self._count
+        )  # below zero for a moment, when one is applied before it is said to have arrived
 
     def arrived(self, elements: int) -> None:
         """A body with so many new elements was kept."""
-        self.waiting += elements
+        self._count += elements
+        self._arrivals += 1
         self.wake()
 
     async def recount(self) -> None:
         """Asks the store how many wait."""
-        self.waiting, oldest = await self._store.search(inbox.waiting)
+        self._count, oldest = await self._store.search(inbox.waiting)
         self._metrics.inbox_lag.set(0 if oldest is None else (self._clock() - oldest) / 1000)
 
     async def step(self) -> float | None:
-        """Applies the oldest bodies."""
+        """Applies the oldest bodies. What a provider posts in bulk is kept first, and understood in the gaps."""
+        started, arrivals = perf_counter(), self._arrivals
         batches = await self._store.read(lambda tx: inbox.waiting_batches(tx, _MAX_ELEMENTS, _MAX_BYTES))
         if not batches:
             return None
         self._reported(await callbacks.process(self._store, self._rules, batches, self._clock()))
         count = sum(batch.elements for batch in batches)
-        self.waiting = max(0, self.waiting - count)
+        self._count -= count
         self._metrics.callback_elements.inc(count)
+        if self._arrivals != arrivals and self._count > _BEHIND:
+            await asyncio.sleep(_REST * (perf_counter() - started))
         return 0.0

@@ -45,7 +45,7 @@ def test_the_contract_has_every_command_of_this_version() -> None:
     """Names are exact, because scripts use them."""
     found = {" ".join(words) for words in commands(bridge_group) if words}
     assert found == {
-        "demo", "init", "check", "serve", "simulate",
+        "demo", "init", "check", "serve", "simulate", "bench",
         "contacts", "contacts import", "contacts show", "contacts delete",
         "messages", "messages find", "messages show",
         "reports", "reports list", "reports replay",

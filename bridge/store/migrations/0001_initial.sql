@@ -56,7 +56,7 @@ CREATE TABLE messages (
     submitted_at INTEGER,
     delivered_at INTEGER,
     updated_at INTEGER NOT NULL
-);
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX messages_uid ON messages (smartico_uid, gateway);
 CREATE INDEX messages_user ON messages (ext_user_id, id);
 CREATE INDEX messages_address ON messages (address_hash, id) WHERE address_hash IS NOT NULL;

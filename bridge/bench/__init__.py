@@ -1,0 +1,1 @@
+"""`bridge bench`: how fast this machine's bridge is, measured from outside."""
