@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 
@@ -46,14 +45,8 @@ _log = structlog.get_logger()
 _STOP_WITHIN = 9.3  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
 _LAST_ANSWERS = 0.5  # seconds that requests to us get at least
 _WEB = "web"
-_GC = (
-    50_000,
-    20,
-    50,
-)  # nearly everything ends by its count of references; looking for cycles costs milliseconds
-_SWITCH = (
-    0.0005  # seconds that a commit, or a reader, may wait for the interpreter while the event loop is busy
-)
+# Nearly everything ends by its count of references; looking for cycles more often costs milliseconds.
+_GC = (50_000, 20, 50)
 
 
 def clock() -> Millis:
@@ -122,6 +115,7 @@ class Service:
             self.backlog,
             reported=self.reports.hand_over,
             buried=self.reports.buried,
+            compare=self.reports.compare,
             recount_inbox=self.inbox.recount,
             hosts_down=self.reports.hosts_down,
         )
@@ -185,11 +179,11 @@ class Service:
         self.sends[gateway.provider].wake()
 
     def _replayed(self) -> None:
-        """A replay may have made anything due: lanes are looked up anew, and every pump looks again."""
+        """A replay may have made anything due: every pump looks again, also into lanes that it has not seen."""
         for pump in self.sends.values():
             pump.recheck()
         self.inbox.wake()
-        self._tasks.append(asyncio.create_task(self.reports.look_everywhere()))
+        self.upkeep.spawn(self.upkeep.insist(self.reports.look_everywhere))
 
     @property
     def _pumps(self) -> list[Pump]:
@@ -270,7 +264,6 @@ def _url(listening: socket.socket) -> str:
 
 async def serve(settings: Settings, *, host: str, port: int, started: Callable[[Service], None]) -> None:
     """Runs the service until SIGTERM or SIGINT; a second signal ends the process at once. Raises BridgeError."""
-    sys.setswitchinterval(_SWITCH)
     store = open_database(settings)
     try:
         service = Service(settings, store, host=host, port=port)

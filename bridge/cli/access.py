@@ -28,7 +28,7 @@ class Backend(Protocol):
     """The changes that commands make. None: there is nothing of that name. All methods raise BridgeError."""
 
     async def keep_contacts(self, drafts: Sequence[ContactDraft]) -> None:
-        """Adds or replaces contacts, all or none."""
+        """Adds or replaces contacts."""
 
     async def delete_contact(self, ext_user_id: str) -> Erased | None:
         """Erases a person."""

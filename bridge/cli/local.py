@@ -32,8 +32,7 @@ class LocalBackend:
         self._name = operator_name()
 
     async def keep_contacts(self, drafts: Sequence[ContactDraft]) -> None:
-        at = now()
-        await self._store.write(lambda tx: directory.keep_many(tx, drafts, f"imported by {self._name}", at))
+        await directory.keep_many(self._store, drafts, f"imported by {self._name}", now())
 
     async def delete_contact(self, ext_user_id: str) -> Erased | None:
         async def job(tx: Tx) -> tuple[Erased, list[DueReport]] | None:

@@ -6,7 +6,7 @@ alone; the same element again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -26,16 +26,11 @@ from bridge.store.tx import Tx
 __all__ = ["Applying", "adopt_orphans", "arrived_elements"]
 
 
-def arrived_elements(rules: Rules, batch: inbox.Batch) -> list[tuple[Arrived, Element]]:
+def arrived_elements(rules: Rules, batch: inbox.Batch) -> Iterator[tuple[Arrived, Element]]:
     """The elements of a body, with their origin. Pure; raises nothing for what a peer may send."""
-    parsed = rules.providers[batch.provider].parse_callback(batch.body)
-    return [
-        (
-            _arrived(batch.provider, batch.id, position, batch.received_at, each.raw, each.element),
-            each.element,
-        )
-        for position, each in enumerate(parsed)
-    ]
+    for position, each in enumerate(rules.providers[batch.provider].parse_callback(batch.body)):
+        arrived = _arrived(batch.provider, batch.id, position, batch.received_at, each.raw, each.element)
+        yield arrived, each.element
 
 
 def _arrived(

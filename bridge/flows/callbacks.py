@@ -6,7 +6,8 @@ transitions, many in one transaction; a body on which our own code fails is kept
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 import structlog
 
@@ -19,11 +20,14 @@ from bridge.store import inbox, review
 from bridge.store.inbox import Arrived, Batch
 from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
-from bridge.store.tx import Store, Tx
+from bridge.store.tx import Job, Store, Tx
 
-__all__ = ["ORPHAN_AFTER_MS", "process", "receive", "review_old_orphans"]
+__all__ = ["ORPHAN_AFTER_MS", "PART", "process", "receive", "review_old_orphans"]
+
+Reported = Callable[[Sequence[DueReport]], None]
 
 ORPHAN_AFTER_MS = 15 * 60 * 1000
+PART = 200  # elements in one transaction: about ten milliseconds of the event loop
 _log = structlog.get_logger()
 
 
@@ -61,22 +65,43 @@ async def _keep_unreadable(tx: Tx, provider: str, body: bytes, reason: str, now:
     )
 
 
-async def process(store: Store, rules: Rules, batches: Sequence[Batch], now: Millis) -> list[DueReport]:
-    """Applies waiting bodies, all in one transaction. Gives the reports that are due next.
+async def process(
+    store: Store, rules: Rules, batches: Sequence[Batch], now: Millis, reported: Reported
+) -> None:
+    """Applies waiting bodies, all in one transaction; a body with very many elements by itself, in parts.
 
-    Raises StoreError when the database cannot be used; everything else is a bug of ours, which costs the one body.
+    `reported` gets the reports that are due next, after each commit. Raises StoreError when the database cannot be
+    used; everything else is a bug of ours, which costs the one body.
     """
     try:
-        return await store.write(lambda tx: _apply_batches(tx, rules, batches, now))
+        if len(batches) == 1 and batches[0].elements > PART:
+            await _process_in_parts(store, rules, batches[0], now, reported)
+        else:
+            reported(await store.write(lambda tx: _apply_batches(tx, rules, batches, now)))
     except StoreError:
         raise
     except Exception as error:
         if len(batches) == 1:
-            return await _process_by_element(store, rules, batches[0], now, error)
-    due: list[DueReport] = []
-    for batch in batches:
-        due += await process(store, rules, [batch], now)
-    return due
+            await _process_by_element(store, rules, batches[0], now, error, reported)
+            return
+        for batch in batches:
+            await process(store, rules, [batch], now, reported)
+
+
+async def _process_in_parts(
+    store: Store, rules: Rules, batch: Batch, now: Millis, reported: Reported
+) -> None:
+    """So that nobody else waits for long. After a crash it begins anew, and what was applied changes nothing."""
+    elements = arrived_elements(rules, batch)
+    while part := list(islice(elements, PART)):
+        reported(await store.write(_apply(rules, batch.provider, part, now)))
+    await store.write(lambda tx: inbox.finish_batches(tx, [batch.id]))
+
+
+def _apply(
+    rules: Rules, provider: str, elements: Sequence[tuple[Arrived, Element]], now: Millis
+) -> Job[list[DueReport]]:
+    return lambda tx: Applying(tx, rules, provider, now).apply(elements)
 
 
 async def _apply_batches(tx: Tx, rules: Rules, batches: Sequence[Batch], now: Millis) -> list[DueReport]:
@@ -92,36 +117,26 @@ async def _apply_batches(tx: Tx, rules: Rules, batches: Sequence[Batch], now: Mi
 
 
 async def _process_by_element(
-    store: Store, rules: Rules, batch: Batch, now: Millis, error: Exception
-) -> list[DueReport]:
+    store: Store, rules: Rules, batch: Batch, now: Millis, error: Exception, reported: Reported
+) -> None:
     _log.error(
         "callback batch failed; its elements are tried one by one", batch=batch.id, error=type(error).__name__
     )
-    due: list[DueReport] = []
     try:
-        elements = arrived_elements(rules, batch)
+        elements = list(arrived_elements(rules, batch))
     except Exception as failure:
         whole = Member(inbox.element_digest(batch.provider, batch.body, None), batch.id)
         await _keep_failed(store, batch, whole, batch.body, failure, now)
         elements = []
     for arrived, element in elements:
         try:
-            due += await _process_element(store, rules, arrived, element, now)
+            reported(await store.write(_apply(rules, batch.provider, [(arrived, element)], now)))
         except StoreError:
             raise
         except Exception as failure:
             member = Member(arrived.digest, arrived.batch_id, arrived.position)
             await _keep_failed(store, batch, member, arrived.raw, failure, now)
     await store.write(lambda tx: inbox.finish_batches(tx, [batch.id]))
-    return due
-
-
-async def _process_element(
-    store: Store, rules: Rules, arrived: Arrived, element: Element, now: Millis
-) -> list[DueReport]:
-    return await store.write(
-        lambda tx: Applying(tx, rules, arrived.provider, now).apply([(arrived, element)])
-    )
 
 
 async def _keep_failed(

@@ -13,11 +13,12 @@ from bridge.pii import normalise_email, normalise_phone
 from bridge.store import contacts
 from bridge.store.contacts import Contact, OptOut
 from bridge.store.reports import DueReport
-from bridge.store.tx import Tx
+from bridge.store.tx import Job, Store, Tx
 
 __all__ = ["ContactDraft", "Erased", "KnownContact", "check", "erase", "find", "keep", "keep_many"]
 
 MAX_ID = 512
+_CHUNK = 200
 
 
 class ContactDraft(Struct, frozen=True):
@@ -69,9 +70,18 @@ async def keep(tx: Tx, draft: ContactDraft, reason: str, now: Millis) -> None:
         await contacts.set_opt_outs(tx, draft.contact, set(draft.opted_out), reason, now)
 
 
-async def keep_many(tx: Tx, drafts: Sequence[ContactDraft], reason: str, now: Millis) -> None:
-    for draft in drafts:
-        await keep(tx, draft, reason, now)
+async def keep_many(store: Store, drafts: Sequence[ContactDraft], reason: str, now: Millis) -> None:
+    """Keeps contacts, a few hundred in one transaction: nobody else has to wait for long."""
+    for start in range(0, len(drafts), _CHUNK):
+        await store.write(_keep_chunk(drafts[start : start + _CHUNK], reason, now))
+
+
+def _keep_chunk(drafts: Sequence[ContactDraft], reason: str, now: Millis) -> Job[None]:
+    async def job(tx: Tx) -> None:
+        for draft in drafts:
+            await keep(tx, draft, reason, now)
+
+    return job
 
 
 async def find(tx: Tx, ext_user_id: str) -> KnownContact | None:

@@ -169,6 +169,11 @@ async def bury_aged(
         (lane, Settlement(message_id, Status(status), "dead", None, 0, 0, 0, 0, None, "too old"))
         for message_id, status, lane in rows
     ]
-    if buried:
-        await store.write(lambda tx: settle(tx, buried, now))
-    return [(lane, (each.message_id, each.status)) for lane, each in buried]
+
+    async def bury(tx: Tx) -> list[tuple[str, tuple[MessageId, Status]]]:
+        waiting = await reports.with_pending_status(tx, [each.message_id for _, each in buried])
+        still = [(lane, each) for lane, each in buried if (each.message_id, each.status) in waiting]
+        await settle(tx, still, now)
+        return [(lane, (each.message_id, each.status)) for lane, each in still]
+
+    return await store.write(bury) if buried else []

@@ -75,16 +75,22 @@ async def _attempt(store: Store, job: Callable[[Tx], Coroutine[Any, Any, int]]) 
 async def dismiss(store: Store, item: ReviewItem, actor: Actor, now: Millis) -> bool:
     """Closes an item with a note; what stands behind it stays as it is, but no unknown send can leave any more."""
 
-    async def job(tx: Tx) -> bool:
-        if item.kind is Kind.UNKNOWN_SEND:
-            for member in await review.members(tx, item.id, limit=1_000_000):
+    async def drop(tx: Tx, members: list[Member]) -> int:
+        for member in members:
+            if item.kind is Kind.UNKNOWN_SEND:
                 await tx.run("delete_send", message_id=member.subject)
                 await messages.add_step(tx, member.subject, now, "dismissed", actor.reason, actor.name)
+            await review.drop_member(tx, item.id, member.subject)
+        return len(members)
+
+    async def close(tx: Tx) -> bool:
         closed = await review.close_review(tx, item.id, actor.name, actor.reason, now)
         await _audit(actor, "review.dismiss", {"review": item.id}, now)(tx)
         return closed
 
-    return await store.write(job)
+    while chunk := await store.read(_members_after(item.id, b"")):
+        await store.write(_bound(drop, chunk))
+    return await store.write(close)
 
 
 async def replay_reports(
@@ -164,7 +170,7 @@ async def _replay_batch(tx: Tx, rules: Rules, member: Member, now: Millis) -> in
     ):
         return 0
     await review.settle_subject(tx, member.subject, now)
-    await Applying(tx, rules, batch.provider, now).apply(arrived_elements(rules, batch))
+    await Applying(tx, rules, batch.provider, now).apply(list(arrived_elements(rules, batch)))
     await inbox.finish_batches(tx, [batch.id])
     return 1
 
@@ -173,7 +179,7 @@ async def _replay_element(tx: Tx, rules: Rules, item: ReviewItem, member: Member
     batch = await inbox.get_batch(tx, member.batch_id or 0)
     if batch is None:
         return 0
-    elements = arrived_elements(rules, batch)
+    elements = list(arrived_elements(rules, batch))
     if member.position is not None:
         elements = elements[member.position : member.position + 1]
     await Applying(tx, rules, batch.provider, now).apply(elements)

@@ -7,7 +7,7 @@ values of the closed unions below, each saying what it means for the messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -181,5 +181,8 @@ class Provider(Protocol):
     def check_callback(self, body: bytes) -> int | CallbackUnreadable:
         """How many elements a callback body has, decoding as little as possible."""
 
-    def parse_callback(self, body: bytes) -> list[RawElement]:
-        """The elements of a body that `check_callback` took, each read by itself: one bad element spoils no other."""
+    def parse_callback(self, body: bytes) -> Iterator[RawElement]:
+        """The elements of a body that `check_callback` took, each read by itself, and only when it is its turn.
+
+        One bad element spoils no other.
+        """

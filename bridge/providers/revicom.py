@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
@@ -193,12 +193,14 @@ class Revicom:
             return CallbackUnreadable("the body is not JSON, or neither an array nor an object")
         return len(elements)
 
-    def parse_callback(self, body: bytes) -> list[RawElement]:
+    def parse_callback(self, body: bytes) -> Iterator[RawElement]:
         """Every element by itself. A body that `check_callback` refuses is one malformed element."""
         elements = batch_elements(body)
         if elements is None:
-            return [RawElement(body, Malformed("it is not JSON, or neither an array nor an object"))]
-        return [RawElement(raw, read_element(raw)) for raw in elements]
+            yield RawElement(body, Malformed("it is not JSON, or neither an array nor an object"))
+            return
+        for raw in elements:
+            yield RawElement(raw, read_element(raw))
 
     # --- inside ---
 

@@ -272,6 +272,9 @@ ON CONFLICT (provider, provider_message_id) DO NOTHING RETURNING 1
 -- name: with_pending_reports
 SELECT DISTINCT message_id FROM reports WHERE message_id IN (:list) AND state = 'pending'
 
+-- name: pending_statuses
+SELECT message_id, status FROM reports WHERE message_id IN (:list) AND state = 'pending'
+
 -- name: add_report
 INSERT INTO reports (message_id, status, seq, lane, state, due_at, owed_at)
 VALUES (:message_id, :status, :seq, :lane, 'pending', :due_at, :owed_at)

@@ -24,6 +24,7 @@ __all__ = [
     "revive",
     "settle",
     "with_pending",
+    "with_pending_status",
 ]
 
 
@@ -86,6 +87,12 @@ async def lanes(tx: Tx) -> list[str]:
 async def with_pending(tx: Tx, message_ids: Sequence[MessageId]) -> set[MessageId]:
     """Those of the messages that have a pending report already."""
     return {row[0] for row in await tx.any_of("with_pending_reports", message_ids)}
+
+
+async def with_pending_status(tx: Tx, message_ids: Sequence[MessageId]) -> set[tuple[MessageId, Status]]:
+    """The reports of these messages that are pending."""
+    rows = await tx.any_of("pending_statuses", message_ids)
+    return {(message_id, Status(status)) for message_id, status in rows}
 
 
 async def settle(tx: Tx, settlements: Sequence[Settlement], now: Millis) -> list[Row]:

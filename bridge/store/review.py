@@ -19,6 +19,7 @@ __all__ = [
     "ReviewItem",
     "add_to_review",
     "close_review",
+    "drop_member",
     "get_review",
     "list_reviews",
     "members",
@@ -100,6 +101,11 @@ async def settle_member(tx: Tx, review_id: int, subject: bytes, at: Millis) -> N
     await tx.run("delete_one_member", review_id=review_id, subject=subject)
     if await tx.one("has_members", review_id=review_id) is None:
         await tx.run("settle_review", id=review_id, state="resolved", actor="", note="", at=at)
+
+
+async def drop_member(tx: Tx, review_id: int, subject: bytes) -> None:
+    """Takes one thing out of an item that is about to be closed."""
+    await tx.run("delete_one_member", review_id=review_id, subject=subject)
 
 
 async def close_review(tx: Tx, review_id: int, actor: str, note: str, at: Millis) -> bool:

@@ -32,13 +32,15 @@ class Connection(asyncio.Protocol):
         self.deadline = 0.0
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Outcome] | None = None
+        self._spoke_unasked = False
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
 
     def _begin(self) -> None:
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._size = 0
+        self._size = 0  # of all that came, head and framing too
+        self._body_size = 0
         self._in_body = False
 
     @property
@@ -72,15 +74,16 @@ class Connection(asyncio.Protocol):
             self.abort("the peer spoke without being asked")
             return
         self._size += len(data)
-        if self._size > (MAX_ANSWER if self._in_body else _MAX_HEAD):
-            self.abort("the answer is too large")
-            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.abort("the peer changed the protocol")
         except httptools.HttpParserError:
             self.abort("the answer is no HTTP")
+        if self._is_too_large():
+            self.abort("the answer is too large")
+        elif self._spoke_unasked:
+            self.abort("the peer spoke without being asked")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._in_body and exc is None and self._is_unframed():
@@ -93,6 +96,10 @@ class Connection(asyncio.Protocol):
 
     # --- what httptools calls ---
 
+    def on_message_begin(self) -> None:
+        # More than one answer to a request: what follows must not be taken for the answer to the next one.
+        self._spoke_unasked = self._waiting is None
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
@@ -100,12 +107,15 @@ class Connection(asyncio.Protocol):
         self._in_body = True
 
     def on_body(self, body: bytes) -> None:
+        self._body_size += len(body)
         self._body.append(body)
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() < 200:  # an interim answer: the real one follows
             self._begin()
             return
+        if self._body_size > MAX_ANSWER:
+            return  # `data_received` ends it
         keep = self._parser.should_keep_alive()
         self._end(self._reply())
         self._begin()
@@ -114,6 +124,11 @@ class Connection(asyncio.Protocol):
 
     def _reply(self) -> Reply:
         return Reply(self._parser.get_status_code(), b"".join(self._body), self._headers)
+
+    def _is_too_large(self) -> bool:
+        if not self._in_body:
+            return self._size > _MAX_HEAD
+        return self._body_size > MAX_ANSWER or self._size > MAX_ANSWER + _MAX_HEAD
 
     def _is_unframed(self) -> bool:
         framed = "content-length" in self._headers or "transfer-encoding" in self._headers

@@ -18,8 +18,10 @@ from bridge.transport.protocol import CONNECT_WITHIN, USER_AGENT
 
 __all__ = ["ReportTransport"]
 
+# As narrow as what `core.callback_url` lets in: no user, no sign that another reader may take for the end of the host.
 _URL = re.compile(
-    r"(https?)://((?:\[[0-9a-f:.]+\]|[^/?#:@\s]+)(?::([0-9]{1,5}))?)([!-~]*)", re.IGNORECASE | re.ASCII
+    r"(https?)://((?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::([0-9]{1,5}))?)((?:[/?#][!-~]*)?)",
+    re.IGNORECASE | re.ASCII,
 )
 _TICK = 0.1  # seconds between looks at what takes too long
 _IDLE = 15.0  # seconds that a connection is kept for the next report
@@ -37,6 +39,7 @@ class _Origin:
             f" HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n\r\n".encode()
         )
         self.idle: list[Connection] = []
+        self.answered = ""  # the address that took the last connection
 
     def take(self, now: float) -> Connection | None:
         """The connection that was used last: it is the least likely to be closed by the peer."""
@@ -63,7 +66,7 @@ class ReportTransport:
 
     async def exchange(self, request: Request) -> Outcome:
         parts = _URL.fullmatch(request.url)
-        if parts is None:
+        if parts is None or not 1 <= int(parts[3] or 80) <= 65535:
             return NoConnection("the address is not valid")
         scheme, authority, port, target = parts.groups()
         origin = self._origin(scheme.lower(), authority.lower(), port)
@@ -94,6 +97,7 @@ class ReportTransport:
     async def close(self) -> None:
         if self._ticking is not None:
             self._ticking.cancel()
+            self._ticking = None
         for connection in self._busy.union(*(origin.idle for origin in self._origins.values())):
             connection.abort("the bridge is stopping")
 
@@ -108,8 +112,7 @@ class ReportTransport:
     async def _connect(self, origin: _Origin, timeout: float) -> Connection | NoConnection:
         """A new connection. Until it is there, nothing of the request has left: whatever happens is certainty."""
         try:
-            async with asyncio.timeout(min(CONNECT_WITHIN, timeout / 2)):
-                return await self._connect_to_any(origin)
+            return await self._connect_to_any(origin, min(CONNECT_WITHIN, timeout / 2))
         except TimeoutError:
             return NoConnection("no connection could be made in time")
         except ssl.SSLCertVerificationError:
@@ -120,15 +123,22 @@ class ReportTransport:
             said = error.errno is None and error.args  # a sentence of `Addresses`
             return NoConnection(str(error) if said else "no connection could be made")
 
-    async def _connect_to_any(self, origin: _Origin) -> Connection:
-        """The first address that answers."""
-        addresses = await self._addresses.of(origin.host, origin.port)
-        for address in addresses[:-1]:
+    async def _connect_to_any(self, origin: _Origin, within: float) -> Connection:
+        """The first address that answers, beginning with the one that did last. Each has its share of the time."""
+        async with asyncio.timeout(within):
+            found = await self._addresses.of(origin.host, origin.port)
+        addresses = sorted(found, key=lambda each: each != origin.answered)
+        failure: OSError = OSError("the name has no address")
+        for address in addresses:
             try:
-                return await self._connect_to(origin, address)
-            except OSError:
-                continue
-        return await self._connect_to(origin, addresses[-1])
+                async with asyncio.timeout(within / len(addresses)):
+                    connection = await self._connect_to(origin, address)
+            except OSError as error:  # a TimeoutError is one
+                failure = error
+            else:
+                origin.answered = address
+                return connection
+        raise failure
 
     async def _connect_to(self, origin: _Origin, address: str) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(

@@ -35,8 +35,10 @@ class Call:
 
     @property
     def name(self) -> str:
-        """What follows in the path after the address that the handler is mounted at."""
-        return self.scope["path"].strip("/")
+        """The one segment that follows in the path after the address that the handler is mounted at; else empty."""
+        begins, _, rest = self.scope["path"].partition("/")
+        name = rest.removesuffix("/")
+        return "" if begins or "/" in name else name
 
     def header(self, name: bytes) -> str | None:
         """The first header of this name, in lower case."""

@@ -118,7 +118,8 @@ class WebServer(uvicorn.Server):
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket, so that a port that is taken is an error of ours with a sentence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
+    # The protocol is named so that asyncio, like uvloop, does not hold an answer back (TCP_NODELAY).
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((host, port))
     return listening

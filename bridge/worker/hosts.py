@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from bridge.secret import Secret
 from bridge.worker.breaker import Breaker
@@ -20,12 +21,13 @@ class Host:
         self._gap = 1 / max_per_second if max_per_second else 0.0
         self._next = 0.0
 
-    async def pace(self) -> None:
-        """Waits for this host's next turn, where there is a pace."""
+    async def pace(self, stopped: asyncio.Event) -> None:
+        """Waits for this host's next turn, where there is a pace; no longer than until the lane is stopped."""
         if self._gap:
             now = asyncio.get_running_loop().time()
             self._next = max(now, self._next + self._gap)
-            await asyncio.sleep(self._next - now)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), self._next - now)
 
 
 class Hosts:

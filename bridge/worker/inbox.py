@@ -17,7 +17,6 @@ from bridge.worker.pump import Pump
 
 __all__ = ["InboxPump"]
 
-_MAX_ELEMENTS = 200  # in one transaction: about ten milliseconds of the event loop
 _MAX_BYTES = 8 * 1024 * 1024
 _BEHIND = 1000  # elements that wait: then receiving goes first
 _REST = 2.0  # while it does: pauses, in lengths of the work before them
@@ -59,16 +58,18 @@ class InboxPump(Pump):
 
     async def recount(self) -> None:
         """Asks the store how many wait."""
-        self._count, oldest = await self._store.search(inbox.waiting)
+        before = self._count
+        waiting, oldest = await self._store.search(inbox.waiting)
+        self._count += waiting - before  # what arrived or was applied meanwhile counts on
         self._metrics.inbox_lag.set(0 if oldest is None else (self._clock() - oldest) / 1000)
 
     async def step(self) -> float | None:
         """Applies the oldest bodies. What a provider posts in bulk is kept first, and understood in the gaps."""
         started, arrivals = perf_counter(), self._arrivals
-        batches = await self._store.read(lambda tx: inbox.waiting_batches(tx, _MAX_ELEMENTS, _MAX_BYTES))
+        batches = await self._store.read(lambda tx: inbox.waiting_batches(tx, callbacks.PART, _MAX_BYTES))
         if not batches:
             return None
-        self._reported(await callbacks.process(self._store, self._rules, batches, self._clock()))
+        await callbacks.process(self._store, self._rules, batches, self._clock(), self._reported)
         count = sum(batch.elements for batch in batches)
         self._count -= count
         self._metrics.callback_elements.inc(count)

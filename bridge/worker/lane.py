@@ -85,11 +85,13 @@ class LanePump(Pump):
         self._pause = ctx.hosts.pause(host, self._api_key)
         self._addresses: dict[tuple[str, str], StatusAddress | None] = {}
         self._senders = 0
+        self._stopped = asyncio.Event()
         self._waiting = Waiting()
         self._complete = False  # memory holds all that is pending in the store
         self._stored_at: Millis | None = 0  # when the store has something due that memory does not hold
         self._gathered_at: Millis = 0
         self._reading = False
+        self._missed = False
         self._ended: set[Key] = set()  # while the store is being read
 
     # --- what is to be sent ---
@@ -112,16 +114,24 @@ class LanePump(Pump):
         self._expect(0)
         self.wake()
 
+    def compare(self, owed: int) -> None:
+        """The store says how many wait. Should it be more than are known here, twice, it is looked again.
+
+        Every way in which a report becomes due hands it over or says so; this is the net below them.
+        """
+        missing = self._complete and owed > len(self._waiting) and not self._waiting.ready(self._ctx.clock())
+        if missing and self._missed:
+            _log.warning("reports were not known to their lane", lane=self._lane, owed=owed)
+            self.look_again()
+        self._missed = missing and not self._missed
+
     def buried(self, key: Key) -> None:
         """A report was given up while it waited."""
-        self._waiting.done(key)
+        self._forget(key)
 
     def settled(self, report: DueReport, settlement: Settlement) -> None:
         """What came of an attempt is stored; a report that is still pending is due again."""
-        key = key_of(report)
-        self._waiting.done(key)
-        if self._reading:
-            self._ended.add(key)
+        self._forget(key_of(report))
         if settlement.due_at is not None:
             self.hand_over(
                 replace(
@@ -134,13 +144,25 @@ class LanePump(Pump):
                 )
             )
 
+    def _forget(self, key: Key) -> None:
+        self._waiting.done(key)
+        if self._reading:
+            self._ended.add(key)
+
     def _expect(self, at: Millis) -> None:
         self._stored_at = at if self._stored_at is None else min(at, self._stored_at)
 
     async def _load(self, now: Millis) -> None:
         """Takes the oldest of those that are due in the store; once there are few, all that are pending."""
         self._stored_at = None
-        limit = _LOAD + self._waiting.perhaps_due(now)
+        try:
+            await self._load_due(now)
+        except BaseException:
+            self._expect(now)  # nothing is known of what is due
+            raise
+
+    async def _load_due(self, now: Millis) -> None:
+        limit = _LOAD + len(self._waiting)  # those known here may be among them
         if await self._read(now, limit) == limit:
             self._expect(now)
         elif now - self._gathered_at >= _GATHER_EVERY:
@@ -160,6 +182,7 @@ class LanePump(Pump):
     async def _read(self, until: Millis, limit: int) -> int:
         """Adds what is due until then, and is not here yet; says how many rows there were."""
         self._reading = True
+        self._ended.clear()
         try:
             found = await self._ctx.store.read(lambda tx: reports.due_reports(tx, self._lane, until, limit))
         finally:
@@ -167,10 +190,13 @@ class LanePump(Pump):
         for report in found:
             if key_of(report) not in self._ended:
                 self._waiting.add(report)
-        self._ended.clear()
         return len(found)
 
     # --- sending ---
+
+    async def stop(self) -> None:
+        await super().stop()
+        self._stopped.set()
 
     async def step(self) -> float | None:
         """Sets senders to work, as far as there is work and the host lets us."""
@@ -205,7 +231,9 @@ class LanePump(Pump):
 
     async def _send_next(self) -> bool:
         async with self._host.slots:
-            await self._host.pace()
+            if not self._waiting.ready(self._ctx.clock()):
+                return False  # before it takes a turn of the pace
+            await self._host.pace(self._stopped)
             now = self._ctx.clock()
             report = None if self.stopping else self._waiting.take(now)
             if report is None:

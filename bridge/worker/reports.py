@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bridge.core.model import Millis
 from bridge.flows.rules import ReportRules
@@ -61,7 +61,15 @@ class ReportPumps:
 
     async def look_everywhere(self) -> None:
         """Looks up every lane that has something to send."""
-        self.look_again(await self._store.read(reports.lanes))
+        self.look_again({*self._lanes, *await self._store.read(reports.lanes)})
+
+    def compare(self, owed: Mapping[str, int]) -> None:
+        """What the store says is owed, by lane."""
+        for name, count in owed.items():
+            if name in self._lanes:
+                self._lanes[name].compare(count)
+            else:
+                self.look_again([name])
 
     def buried(self, given_up: Iterable[tuple[str, Key]]) -> None:
         """Reports that were given up while they waited; the next ones of their messages may go."""

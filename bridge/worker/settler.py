@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from bridge.core.model import Millis
+import structlog
+
+from bridge.core.model import Millis, id_text
 from bridge.flows import reporting
 from bridge.store import reports
 from bridge.store.reports import DueReport, Settlement
@@ -15,6 +17,7 @@ from bridge.worker.pump import Pump
 
 __all__ = ["Settler"]
 
+_log = structlog.get_logger()
 _EVERY = 0.01  # seconds
 
 
@@ -26,13 +29,16 @@ class _Lane(Protocol):
         """This report may go next."""
 
 
+_Outcome = tuple[_Lane, DueReport, Settlement]
+
+
 class Settler:
     """Lanes `add` outcomes, and are told after the commit; then the next report of the message may go."""
 
     def __init__(self, store: Store, clock: Callable[[], Millis]) -> None:
         self._store = store
         self._clock = clock
-        self._waiting: list[tuple[_Lane, DueReport, Settlement]] = []
+        self._waiting: list[_Outcome] = []
         self._pump = Pump("settle")
         self._added = asyncio.Event()
         self._stopped = False
@@ -57,6 +63,21 @@ class Settler:
         group, self._waiting = self._waiting, []
         if not group:
             return
+        try:
+            await self._settle(group)
+        except Exception:
+            _log.exception("outcomes of reports could not be stored together; each is tried by itself")
+            for each in group:
+                await self._settle_alone(each)
+
+    async def _settle_alone(self, outcome: _Outcome) -> None:
+        """After a bug of ours. A report whose outcome cannot be stored goes again after the next start."""
+        try:
+            await self._settle([outcome])
+        except Exception:
+            _log.exception("an outcome could not be stored", ext_message_id=id_text(outcome[1].message_id))
+
+    async def _settle(self, group: list[_Outcome]) -> None:
         settled = [(report.lane, settlement) for _, report, settlement in group]
 
         async def job(tx: Tx) -> list[Row]:

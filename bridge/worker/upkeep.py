@@ -4,7 +4,7 @@ that grew old, and the counts that metrics and bounds go by."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 from prometheus_client import Gauge
@@ -58,6 +58,7 @@ class UpkeepPump(Pump):
         *,
         reported: Callable[[Sequence[DueReport]], None],
         buried: Callable[[Sequence[tuple[str, Key]]], None],
+        compare: Callable[[Mapping[str, int]], None],
         recount_inbox: Callable[[], Awaitable[None]],
         hosts_down: Callable[[], Iterable[str]],
     ) -> None:
@@ -71,6 +72,7 @@ class UpkeepPump(Pump):
         self._backlog = backlog
         self._reported = reported
         self._buried = buried
+        self._compare = compare
         # Short limits (tests, the demo) are looked after more often.
         shortest = min(
             [rules.reports.max_age_ms, *(gateway.max_age_ms for gateway in rules.gateways.values())]
@@ -115,6 +117,7 @@ class UpkeepPump(Pump):
         owed = await read(lambda tx: tx.all("count_pending_reports"))
         dead = await read(lambda tx: tx.one("count_dead_reports"))
         reviews = await read(lambda tx: tx.all("count_reviews"))
+        self._compare(dict(owed))
         self._recount_backlog(waiting)
         _fill(self._metrics.sends_waiting, waiting)
         _fill(self._metrics.reports_waiting, owed)

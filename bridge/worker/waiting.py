@@ -76,11 +76,6 @@ class Waiting:
         self._ready.clear()
         self._later.clear()
 
-    def perhaps_due(self, now: Millis) -> int:
-        """At most how many of these the store, too, would say are due."""
-        self.ready(now)
-        return max(0, len(self._known) - len(self._later)) + len(self._ready)
-
     def next_at(self) -> Millis | None:
         """When the first of those that are due later is."""
         return self._later[0][0] if self._later else None

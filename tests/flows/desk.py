@@ -92,7 +92,7 @@ class Desk:
         await callbacks.receive(self.store, self.rules, "revicom", body, self.now)
         batches = await self.store.read(lambda tx: inbox.waiting_batches(tx, 1000, 10**6))
         if batches:
-            await callbacks.process(self.store, self.rules, batches, self.now)
+            await callbacks.process(self.store, self.rules, batches, self.now, lambda due: None)
 
     async def owed(self, message_id: MessageId) -> list[str]:
         """The statuses that Smartico is owed, in their order."""

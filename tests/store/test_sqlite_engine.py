@@ -177,7 +177,8 @@ async def test_a_full_disk(store: SqliteStore) -> None:
 
 async def test_a_locked_database(store: SqliteStore, tmp_path: Path) -> None:
     """While another program holds the file, callers get a StoreError; afterwards writing works again."""
-    await pragma(store, "busy_timeout = 50", writer=True)
+    assert store._writer is not None
+    store._writer.patience = 0.05
     other = sqlite3.connect(tmp_path / "bridge.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     results = await asyncio.gather(

@@ -33,16 +33,18 @@ __all__ = ["Jobs", "Looker", "Reader", "SqliteTx", "Writer", "connect", "run_job
 
 T = TypeVar("T")
 _CLOSED = "The database is closed: the bridge is stopping."
+_HELD = 0.02  # seconds until the next try while another program holds the file
 _AWAITED = "a transaction awaited something other than the store"
 _Waiting = tuple[Job[Any], "asyncio.Future[Any]"]
 Jobs = queue.SimpleQueue["tuple[Job[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]] | None"]
 _CONNECTION_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -65536",
+    "PRAGMA cache_size = -8192",  # KiB; each connection has a cache of its own
     "PRAGMA busy_timeout = 5000",
 )
 _WRITER_PRAGMAS = (
+    "PRAGMA cache_size = -65536",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 4000",
@@ -114,8 +116,12 @@ def run_job(job: Job[T], tx: SqliteTx) -> T:
         coroutine.send(None)
     except StopIteration as finished:
         return finished.value  # type: ignore[no-any-return]
-    except asyncio.CancelledError as error:  # the future of a task: no Exception, it would end the loop
+    except asyncio.CancelledError as error:  # the future of a task
         raise RuntimeError(_AWAITED) from error
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # it would end whoever runs the job, and with it every job after this one
+        raise RuntimeError(f"a job ended with {type(error).__name__}") from error
     coroutine.close()
     raise RuntimeError(_AWAITED)
 
@@ -123,10 +129,13 @@ def run_job(job: Job[T], tx: SqliteTx) -> T:
 class Writer:
     """Runs jobs on the one connection that writes, as many as wait in one transaction."""
 
-    _turn = 0.01  # seconds that one transaction may take of the event loop; what still waits then goes into the next
+    turn = 0.01  # seconds that one transaction may take of the event loop; what still waits then goes into the next
+    patience = 5.0  # seconds that another program may hold the file before callers are told
 
     def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
+        connection.execute("PRAGMA busy_timeout = 0")  # the loop must not wait: `_begin` comes again
         self._connection = connection
+        self._held_since: float | None = None
         self._tx = SqliteTx(connection, vault)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="sqlite-commit")
         self._waiting: deque[_Waiting] = deque()
@@ -161,8 +170,12 @@ class Writer:
         before = self._connection.total_changes
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._held_since = None
             values = self._run_jobs(group)
         except Exception as error:
+            if not group and self._may_wait(error):
+                loop.call_later(_HELD, self._begin, loop)
+                return
             self._undo(group, error)
             self._go_on(loop)
             return
@@ -176,7 +189,7 @@ class Writer:
     def _run_jobs(self, group: list[_Waiting]) -> list[Any]:
         """Runs jobs, and moves each to `group` before it runs."""
         values: list[Any] = []
-        end = perf_counter() + self._turn
+        end = perf_counter() + self.turn
         while self._waiting and len(group) != self._limit and (not group or perf_counter() < end):
             group.append(self._waiting.popleft())
             values.append(run_job(group[-1][0], self._tx))
@@ -219,6 +232,17 @@ class Writer:
         else:
             self._limit = len(group) - 1
             self._waiting.extendleft(reversed(group))
+
+    def _may_wait(self, error: Exception) -> bool:
+        """Whether another program holds the file, and has not done so for too long."""
+        now = perf_counter()
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+            return False
+        self._held_since = self._held_since or now
+        if now - self._held_since < self.patience:
+            return True
+        self._held_since = None
+        return False
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting:

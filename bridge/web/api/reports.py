@@ -78,10 +78,10 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         wanted = await read_json(ctx, request, ReplayRequest)
         chosen = _chosen(ctx, wanted)
         actor = Actor(operator.name, wanted.reason)
-        result = await replay_reports(ctx.store, chosen, actor, ctx.clock(), dry_run=wanted.dry_run)
-        if result.replayed:
-            ctx.replayed()
-        return result
+        try:
+            return await replay_reports(ctx.store, chosen, actor, ctx.clock(), dry_run=wanted.dry_run)
+        finally:
+            ctx.replayed()  # also when it failed half way: what was revived must go
 
     return [reports, replay]
 

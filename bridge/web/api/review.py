@@ -62,9 +62,10 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         decision = await _decision(ctx, request)
         item = await _item(ctx, review_id)
         actor = Actor(operator.name, decision.reason)
-        result = await replay(ctx.store, ctx.rules, item, actor, ctx.clock(), resend=decision.resend)
-        ctx.replayed()
-        return result
+        try:
+            return await replay(ctx.store, ctx.rules, item, actor, ctx.clock(), resend=decision.resend)
+        finally:
+            ctx.replayed()  # also when it failed half way
 
     @post(
         "/api/review/{review_id:int}/dismiss", status_code=200, tags=["API"], summary="Close it with a note"

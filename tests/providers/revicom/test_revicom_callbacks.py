@@ -67,7 +67,7 @@ def test_one_bad_element(revicom: Revicom, bad: bytes) -> None:
     """An element that no decoder takes spoils no other one, and stays under review as it is."""
     body = b"[" + GOOD + b" , " + bad + b"," + GOOD + b"]"
     assert revicom.check_callback(body) == 3
-    elements = revicom.parse_callback(body)
+    elements = list(revicom.parse_callback(body))
     assert [each.raw for each in elements] == [GOOD, bad, GOOD]
     assert [type(each.element) for each in elements] == [DeliveryReport, Malformed, DeliveryReport]
 
@@ -86,7 +86,7 @@ def test_one_bad_element(revicom: Revicom, bad: bytes) -> None:
 def test_batches(revicom: Revicom, body: bytes, count: int) -> None:
     """An array, also an empty one, or a single object is a batch; a byte order mark does no harm."""
     assert revicom.check_callback(body) == count
-    assert len(revicom.parse_callback(body)) == count
+    assert len(list(revicom.parse_callback(body))) == count
 
 
 @pytest.mark.parametrize(
@@ -122,5 +122,5 @@ def test_unreadable(revicom: Revicom, body: bytes) -> None:
 def test_any_bytes(revicom: Revicom, body: bytes) -> None:
     """Checking and reading agree on every body, and neither raises."""
     count = revicom.check_callback(body)
-    elements = revicom.parse_callback(body)
+    elements = list(revicom.parse_callback(body))
     assert len(elements) == (count if isinstance(count, int) else 1)

@@ -32,7 +32,7 @@ Golden = Callable[[str], bytes]
 
 def read(revicom: Revicom, element: object) -> Element:
     """What one element says."""
-    return revicom.parse_callback(json.dumps([element]).encode())[0].element
+    return next(revicom.parse_callback(json.dumps([element]).encode())).element
 
 
 @pytest.mark.parametrize(
