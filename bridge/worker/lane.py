@@ -39,12 +39,13 @@ from bridge.worker.pump import Pump
 from bridge.worker.settler import Settler
 from bridge.worker.waiting import Key, Waiting, key_of
 
-__all__ = ["LaneContext", "LanePump", "ReportTarget"]
+__all__ = ["MISSED", "LaneContext", "LanePump", "ReportTarget"]
 
 _log = structlog.get_logger()
 _LOAD = 256  # reports read from the store at a time
 _MOST = 10_000  # reports of one lane that memory holds; about 700 bytes each
 _GATHER_EVERY = 5_000  # milliseconds between tries to hold everything again
+MISSED = 12  # comparisons in a row that find fewer reports here than in the store: a minute of them
 _FOREVER: Millis = 1 << 62
 
 
@@ -91,7 +92,7 @@ class LanePump(Pump):
         self._stored_at: Millis | None = 0  # when the store has something due that memory does not hold
         self._gathered_at: Millis = 0
         self._reading = False
-        self._missed = False
+        self._missed = 0
         self._ended: set[Key] = set()  # while the store is being read
 
     # --- what is to be sent ---
@@ -115,15 +116,17 @@ class LanePump(Pump):
         self.wake()
 
     def compare(self, owed: int) -> None:
-        """The store says how many wait. Should it be more than are known here, twice, it is looked again.
+        """The store says how many wait. Should more be known there than here for a while, it is looked again.
 
-        Every way in which a report becomes due hands it over or says so; this is the net below them.
+        Every way in which a report becomes due hands it over or says so; this is the net below them. Once says little:
+        what is under way is counted at one moment there, and at another here.
         """
         missing = self._complete and owed > len(self._waiting) and not self._waiting.ready(self._ctx.clock())
-        if missing and self._missed:
+        self._missed = self._missed + 1 if missing else 0
+        if self._missed >= MISSED:
             _log.warning("reports were not known to their lane", lane=self._lane, owed=owed)
+            self._missed = 0
             self.look_again()
-        self._missed = missing and not self._missed
 
     def buried(self, key: Key) -> None:
         """A report was given up while it waited."""
