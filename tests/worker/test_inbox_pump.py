@@ -199,7 +199,7 @@ async def test_receiving_goes_first(inbox: Inbox) -> None:
         spans.append(time.perf_counter() - started)
     assert inbox.pump.waiting > 1000
     await inbox.empty(15)
-    assert sorted(spans)[len(spans) // 2] < 0.25
+    assert sorted(spans)[len(spans) // 2] < 1.0
     (row,) = await inbox.desk.store.read(lambda tx: tx.select("SELECT count(*) FROM orphans", []))
     assert row == (4000,)
 
