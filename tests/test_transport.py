@@ -112,7 +112,7 @@ async def test_a_lost_keep_alive_connection_is_not_repeated_either(transport: Tr
 async def test_silence_ends_with_the_time_out(transport: Transport) -> None:
     """A peer that never answers costs the time-out and no more."""
     async with listening(silence) as peer:
-        assert await transport.exchange(Request("GET", peer.url, 0.2)) == NoReply("no answer in time")
+        assert await transport.exchange(Request("GET", peer.url, 0.8)) == NoReply("no answer in time")
 
 
 async def test_a_slow_drip_ends_with_the_time_out(transport: Transport) -> None:
@@ -126,7 +126,7 @@ async def test_a_slow_drip_ends_with_the_time_out(transport: Transport) -> None:
             await asyncio.sleep(0.05)
 
     async with listening(drip) as peer:
-        assert await transport.exchange(Request("GET", peer.url, 0.3)) == NoReply("no answer in time")
+        assert await transport.exchange(Request("GET", peer.url, 0.8)) == NoReply("no answer in time")
 
 
 async def test_a_giant_answer_is_not_read(transport: Transport) -> None:

@@ -109,7 +109,7 @@ class Inbox:
         await until(lambda: self.pump.waiting == 0)
 
 
-async def until(condition: Callable[[], bool], within: float = 3.0) -> None:
+async def until(condition: Callable[[], bool], within: float = 15.0) -> None:
     async with asyncio.timeout(within):
         while not condition():
             await asyncio.sleep(0.005)

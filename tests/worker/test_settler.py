@@ -118,7 +118,7 @@ async def states(store: Store, status: Status = Status.ACCEPTED) -> list[str]:
     return [row[0] for row in await store.read(lambda tx: tx.select(sql, [status]))]
 
 
-async def until(condition: Callable[[], bool], within: float = 3.0) -> None:
+async def until(condition: Callable[[], bool], within: float = 15.0) -> None:
     async with asyncio.timeout(within):
         while not condition():
             await asyncio.sleep(0.002)
