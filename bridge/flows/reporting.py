@@ -171,7 +171,7 @@ async def bury_aged(
     ]
 
     async def bury(tx: Tx) -> list[tuple[str, tuple[MessageId, Status]]]:
-        waiting = await reports.with_pending_status(tx, [each.message_id for _, each in buried])
+        waiting = await reports.pending(tx, [each.message_id for _, each in buried])
         still = [(lane, each) for lane, each in buried if (each.message_id, each.status) in waiting]
         await settle(tx, still, now)
         return [(lane, (each.message_id, each.status)) for lane, each in still]

@@ -269,9 +269,6 @@ ON CONFLICT (provider, provider_message_id) DO NOTHING RETURNING 1
 
 -- ===== reports =====
 
--- name: with_pending_reports
-SELECT DISTINCT message_id FROM reports WHERE message_id IN (:list) AND state = 'pending'
-
 -- name: pending_statuses
 SELECT message_id, status FROM reports WHERE message_id IN (:list) AND state = 'pending'
 

@@ -20,11 +20,10 @@ __all__ = [
     "follow_up",
     "lanes",
     "next_due",
+    "pending",
     "release",
     "revive",
     "settle",
-    "with_pending",
-    "with_pending_status",
 ]
 
 
@@ -84,12 +83,7 @@ async def lanes(tx: Tx) -> list[str]:
     return await distinct(tx, "next_lane")
 
 
-async def with_pending(tx: Tx, message_ids: Sequence[MessageId]) -> set[MessageId]:
-    """Those of the messages that have a pending report already."""
-    return {row[0] for row in await tx.any_of("with_pending_reports", message_ids)}
-
-
-async def with_pending_status(tx: Tx, message_ids: Sequence[MessageId]) -> set[tuple[MessageId, Status]]:
+async def pending(tx: Tx, message_ids: Sequence[MessageId]) -> set[tuple[MessageId, Status]]:
     """The reports of these messages that are pending."""
     rows = await tx.any_of("pending_statuses", message_ids)
     return {(message_id, Status(status)) for message_id, status in rows}

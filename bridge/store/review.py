@@ -98,13 +98,13 @@ async def settle_subjects(tx: Tx, subjects: Sequence[bytes], at: Millis) -> None
 
 async def settle_member(tx: Tx, review_id: int, subject: bytes, at: Millis) -> None:
     """Takes one thing out of one item, which is resolved when nothing is left."""
-    await tx.run("delete_one_member", review_id=review_id, subject=subject)
+    await drop_member(tx, review_id, subject)
     if await tx.one("has_members", review_id=review_id) is None:
         await tx.run("settle_review", id=review_id, state="resolved", actor="", note="", at=at)
 
 
 async def drop_member(tx: Tx, review_id: int, subject: bytes) -> None:
-    """Takes one thing out of an item that is about to be closed."""
+    """Takes one thing out of one item, which stays as it is."""
     await tx.run("delete_one_member", review_id=review_id, subject=subject)
 
 

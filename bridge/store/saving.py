@@ -54,7 +54,7 @@ class Saving:
     async def _add_reports(
         self, owed: dict[MessageId, list[Status]], changed: dict[MessageId, MessageView]
     ) -> list[DueReport]:
-        waiting = await reports.with_pending(self._tx, list(owed))
+        waiting = {message_id for message_id, _ in await reports.pending(self._tx, list(owed))}
         due: list[DueReport] = []
         rows: list[dict[str, object]] = []
         for message_id, statuses in owed.items():

@@ -56,26 +56,17 @@ class Call:
         declared = self.header(b"content-length") or ""
         if declared.isdigit() and int(declared) > limit:
             raise BodyTooLarge
-        first = await self._receive()
-        if first["type"] == "http.request" and not first.get("more_body"):
-            whole = first["body"]
-            if len(whole) > limit:
-                raise BodyTooLarge
-            return whole
-        return await self._rest(first, limit)
-
-    async def _rest(self, message: object, limit: int) -> bytes:
         body = bytearray()
-        while True:
-            event = cast("dict[str, object]", message)
+        more = True
+        while more:
+            event = await self._receive()
             if event["type"] != "http.request":
                 raise ClientWentAway
-            body += cast("bytes", event.get("body", b""))
+            body += event.get("body", b"")  # both may be left out (ASGI)
             if len(body) > limit:
                 raise BodyTooLarge
-            if not event.get("more_body"):
-                return bytes(body)
-            message = await self._receive()
+            more = event.get("more_body", False)
+        return bytes(body)
 
     async def answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         """Answers with JSON."""

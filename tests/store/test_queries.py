@@ -41,7 +41,7 @@ HOT = (
     "messages_of_provider_ids", "price_of", "set_price", "prices_of_message",
     "waiting_sizes", "waiting_batches", "count_waiting", "finish_batch", "get_batch",
     "callback_outcomes", "awaited_roots", "orphans_of", "delete_orphans_of", "old_orphans", "mark_orphan",
-    "with_pending_reports", "due_reports", "next_report_due", "next_lane", "finish_report", "postpone_report",
+    "pending_statuses", "due_reports", "next_report_due", "next_lane", "finish_report", "postpone_report",
     "release_reports", "revive_report", "aged_reports", "count_pending_reports", "count_dead_reports",
     "subjects_in_review", "reviews_of_subject", "delete_member", "has_members", "members_of", "count_reviews",
     "get_contact", "contacts_with_address", "reach", "get_opt_outs",
