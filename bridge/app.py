@@ -9,7 +9,8 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import structlog
 
@@ -26,25 +27,23 @@ from bridge.core.model import Millis, new_id
 from bridge.errors import StoreError
 from bridge.flows.accepting import Accepting, Gateway
 from bridge.metrics import Metrics
-from bridge.providers.protocol import Provider
-from bridge.secret import Secret
 from bridge.settings import Settings
+from bridge.store.reports import DueReport
+from bridge.store.sqlite import SqliteStore
 from bridge.store.tx import Store, Tx
-from bridge.transport import ProviderTransport, ReportTransport
 from bridge.web.context import GatewayDoor, Lifespan, Operator, ProviderDoor, WebContext
 from bridge.web.server import WebServer, bind, create_web
+from bridge.worker.counts import Backlog, CountPump
+from bridge.worker.crew import ANYTHING, INBOX, REPORTS, Crew, sends_of
 from bridge.worker.inbox import InboxPump
-from bridge.worker.pump import Pump
-from bridge.worker.reports import ReportPumps, ReportTarget
-from bridge.worker.sends import SendPump
-from bridge.worker.upkeep import Backlog, UpkeepPump
 
-__all__ = ["Service", "clock", "make_id", "serve"]
+__all__ = ["Role", "Service", "clock", "make_id", "serve"]
+
+Role = Literal["all", "web", "worker"]
 
 _log = structlog.get_logger()
 _STOP_WITHIN = 9.3  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
 _LAST_ANSWERS = 0.5  # seconds that requests to us get at least
-_WEB = "web"
 # Nearly everything ends by its count of references; looking for cycles more often costs milliseconds.
 _GC = (50_000, 20, 50)
 
@@ -62,14 +61,24 @@ def make_id(now: Millis) -> bytes:
 class Service:
     """One running bridge: store, worker and web. `start`, then `stop`; `port` 0 takes a free one.
 
-    `reached_here`: callbacks come to where it listens, whatever `server.public_url` says (the demo).
+    `role`: of several processes on one database some may only answer (web: no worker), some only work (worker: it
+    answers health checks and metrics, and takes neither messages nor callbacks). `reached_here`: callbacks come to
+    where it listens, whatever `server.public_url` says (the demo).
     """
 
     def __init__(
-        self, settings: Settings, store: Store, *, host: str, port: int, reached_here: bool = False
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        host: str,
+        port: int,
+        role: Role = "all",
+        reached_here: bool = False,
     ) -> None:
         self.settings = settings
         self.store = store
+        self._role = role
         self.metrics = Metrics()
         self.lifespan = Lifespan()
         self.backlog = Backlog()
@@ -77,9 +86,17 @@ class Service:
         self.url = _url(self._socket)
         self.providers = build_providers(settings, self.url if reached_here else settings.server.public_url)
         self.rules = build_rules(settings, self.providers)
-        self._build_worker()
+        self.inbox = InboxPump(store, self.rules, clock, self.metrics, reported=self._reported)
+        self.crew = None if role == "web" else self._crew()
+        self._counts = CountPump(
+            store,
+            self.metrics,
+            self.backlog,
+            recount_inbox=self.inbox.recount,
+            compare=self.crew.reports.compare if self.crew else _nothing_to_compare,
+            hosts_down=self.crew.reports.hosts_down if self.crew else dict,
+        )
         self._web = WebServer(create_web(self._context()), host, port)
-        self._tasks: list[asyncio.Task[None]] = []
 
     @staticmethod
     def _bind(host: str, port: int) -> socket.socket:
@@ -90,57 +107,23 @@ class Service:
                 f"{host}:{port} cannot be listened on ({error.strerror}): choose another port."
             ) from None
 
-    def _build_worker(self) -> None:
-        smartico, store, metrics = self.settings.smartico, self.store, self.metrics
-        self.report_transport = ReportTransport(public_only=not smartico.allow_insecure_callbacks)
-        target = ReportTarget(
-            api_key=self._api_key,
-            callback_hosts=smartico.callback_hosts,
-            allow_insecure_callbacks=smartico.allow_insecure_callbacks,
-            timeout_seconds=smartico.timeout_seconds,
-            max_in_flight=smartico.max_in_flight,
-            max_per_second=smartico.max_per_second,
-        )
-        self.reports = ReportPumps(store, self.rules.reports, target, self.report_transport, clock, metrics)
-        self.inbox = InboxPump(store, self.rules, clock, metrics, reported=self.reports.hand_over)
-        self.provider_transports = {
-            name: ProviderTransport(self.settings.providers[name].max_in_flight) for name in self.providers
-        }
-        self.sends = {name: self._send_pump(name, provider) for name, provider in self.providers.items()}
-        self.upkeep = UpkeepPump(
-            store,
-            self.rules,
-            clock,
-            metrics,
-            self.backlog,
-            reported=self.reports.hand_over,
-            buried=self.reports.buried,
-            compare=self.reports.compare,
-            recount_inbox=self.inbox.recount,
-            hosts_down=self.reports.hosts_down,
-        )
-
-    def _api_key(self, gateway: str) -> Secret:
-        """Also for reports of a gateway that left the settings."""
-        known = gateway in self.settings.gateways
-        return self.settings.gateway_api_key(gateway) if known else self.settings.smartico.api_key
-
-    def _send_pump(self, name: str, provider: Provider) -> SendPump:
-        return SendPump(
-            provider,
+    def _crew(self) -> Crew:
+        return Crew(
+            self.settings,
             self.store,
             self.rules,
-            self.provider_transports[name],
+            self.providers,
             clock,
             self.metrics,
-            max_in_flight=self.settings.providers[name].max_in_flight,
-            reported=self.reports.hand_over,
-            left=self.backlog.left,
+            self.backlog,
+            self.inbox,
         )
 
     def _context(self) -> WebContext:
         settings = self.settings
-        gateways = built_gateways(settings)
+        answers = self._role != "worker"
+        gateways = built_gateways(settings) if answers else {}
+        providers = built_providers(settings) if answers else {}
         return WebContext(
             store=self.store,
             rules=self.rules,
@@ -154,9 +137,7 @@ class Service:
                 name: GatewayDoor(accepting_gateway(settings, each), each.authorization)
                 for name, each in gateways.items()
             },
-            providers={
-                name: ProviderDoor(each.allowed_ips) for name, each in built_providers(settings).items()
-            },
+            providers={name: ProviderDoor(each.allowed_ips) for name, each in providers.items()},
             operators=[
                 Operator(each.name, each.token, each.role == "operator") for each in settings.ops.operators
             ],
@@ -169,37 +150,49 @@ class Service:
             is_full=lambda gateway: self.backlog.of(gateway) >= settings.gateways[gateway].max_pending,
             accepted=self._accepted,
             waiting_elements=lambda: self.inbox.waiting,
-            callback_kept=self.inbox.arrived,
-            reported=self.reports.hand_over,
+            callback_kept=self._callback_kept,
+            reported=self._reported,
             replayed=self._replayed,
         )
 
+    # --- what the web tells the worker: here, or in another process ---
+
     def _accepted(self, gateway: Gateway) -> None:
         self.backlog.accepted(gateway.name)
-        self.sends[gateway.provider].wake()
+        if self.crew:
+            self.crew.sends[gateway.provider].wake()
+        else:
+            self.store.tell(sends_of(gateway.provider))
+
+    def _callback_kept(self, elements: int) -> None:
+        self.inbox.arrived(elements)
+        if not self.crew:
+            self.store.tell(INBOX)
+
+    def _reported(self, due: Sequence[DueReport]) -> None:
+        if self.crew:
+            self.crew.reports.hand_over(due)
+        elif due:
+            self.store.tell(REPORTS)
 
     def _replayed(self) -> None:
         """A replay may have made anything due: every pump looks again, also into lanes that it has not seen."""
-        for pump in self.sends.values():
-            pump.recheck()
-        self.inbox.wake()
-        self.upkeep.spawn(self.upkeep.insist(self.reports.look_everywhere))
-
-    @property
-    def _pumps(self) -> list[Pump]:
-        return [*self.sends.values(), self.inbox, self.upkeep]
+        if self.crew:
+            self.crew.heard(ANYTHING)
+        else:
+            self.store.tell(ANYTHING)
 
     async def start(self) -> None:
         """Recovers what a crash left, then works and answers. Returns once requests are answered."""
         await self.store.write(self._note_error_texts)
-        for pump in self.sends.values():
-            await pump.recover()
         await self.inbox.recount()
-        await self.reports.start()
-        self._tasks = [asyncio.create_task(pump.run(), name=pump.name) for pump in self._pumps]
-        self._tasks.append(asyncio.create_task(self._web.serve(sockets=[self._socket]), name=_WEB))
+        if self.crew:
+            await self.crew.start()
+            self.store.listen(self.crew.heard)
+        self._counting = asyncio.create_task(self._counts.run(), name=self._counts.name)
+        self._serving = asyncio.create_task(self._web.serve(sockets=[self._socket]), name="web")
         while not self._web.started:
-            if self._tasks[-1].done():
+            if self._serving.done():
                 raise StoreError(f"The web server cannot start on {self.url}.")
             await asyncio.sleep(0.005)
         gc.collect()
@@ -218,42 +211,27 @@ class Service:
     async def stop(self) -> None:
         """Takes nothing new, lets what is in flight finish within ten seconds, then ends."""
         self.lifespan.draining = True
-        for pump in self._pumps:
-            await pump.stop()
-        await self.reports.stop()
         loop = asyncio.get_running_loop()
         end = loop.time() + _STOP_WITHIN
-        try:
-            async with asyncio.timeout_at(end):
-                await self._drain()
-        except TimeoutError:
-            _log.warning("some requests did not end in time; they are taken up again at the next start")
-            self._abandon()
+        await self._counts.stop()
+        if self.crew:
+            await self.crew.stop()
+            try:
+                async with asyncio.timeout_at(end):
+                    await self.crew.drain()
+            except TimeoutError:
+                _log.warning("some requests did not end in time; they are taken up again at the next start")
+                await self.crew.abandon()
         self._web.stop_within(max(_LAST_ANSWERS, end - loop.time()))
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._close()
-
-    async def _drain(self) -> None:
-        for pump in self._pumps:
-            await pump.drain()
-        await self.reports.drain()
-        working = [task for task in self._tasks if task.get_name() != _WEB]
-        await asyncio.gather(*working, return_exceptions=True)
-
-    def _abandon(self) -> None:
-        for pump in self._pumps:
-            pump.abandon()
-        self.reports.abandon()
-        for task in self._tasks:
-            if task.get_name() != _WEB:
-                task.cancel()
-
-    async def _close(self) -> None:
-        for transport in self.provider_transports.values():
-            await transport.close()
-        await self.report_transport.close()
+        await asyncio.gather(self._serving, self._counting, return_exceptions=True)
+        if self.crew:
+            await self.crew.close()
         self._socket.close()
         await self.store.close()
+
+
+def _nothing_to_compare(_: Mapping[str, int]) -> None:
+    """Only a worker knows what it has."""
 
 
 def _url(listening: socket.socket) -> str:
@@ -262,18 +240,20 @@ def _url(listening: socket.socket) -> str:
     return f"http://{host}:{port}"
 
 
-async def serve(settings: Settings, *, host: str, port: int, started: Callable[[Service], None]) -> None:
+async def serve(
+    settings: Settings, *, host: str, port: int, role: Role, started: Callable[[Service], None]
+) -> None:
     """Runs the service until SIGTERM or SIGINT; a second signal ends the process at once. Raises BridgeError."""
-    store = open_database(settings)
+    store = await open_database(settings, worker=role != "web")
     try:
-        service = Service(settings, store, host=host, port=port)
+        service = Service(settings, store, host=host, port=port, role=role)
     except BaseException:
         await store.close()
         raise
     stopping = asyncio.Event()
     _listen_to_signals(stopping)
     await service.start()
-    if store.lock:
+    if isinstance(store, SqliteStore) and store.lock:
         store.lock.note({"url": service.url, "version": __version__})
     started(service)
     await stopping.wait()

@@ -6,6 +6,7 @@ Apart from `app`, so that a command that changes the database does not load the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from bridge.core.lifecycle import Vocabulary
 from bridge.core.mapping import ProviderMapping
@@ -15,8 +16,12 @@ from bridge.flows.rules import GatewayRules, ProviderRules, ReportRules, Rules, 
 from bridge.providers import PROVIDERS
 from bridge.providers.protocol import Provider
 from bridge.settings import GatewaySettings, ProviderSettings, Settings
-from bridge.store.sqlite import SqliteStore, open_store
+from bridge.store.sqlite import open_store
+from bridge.store.tx import Store
 from bridge.tables import load_mapping, load_vocabulary
+
+if TYPE_CHECKING:
+    from bridge.store.postgres import PostgresStore
 
 __all__ = [
     "accepting_gateway",
@@ -25,6 +30,7 @@ __all__ = [
     "built_gateways",
     "built_providers",
     "open_database",
+    "open_shared",
 ]
 
 
@@ -113,8 +119,30 @@ def accepting_gateway(settings: Settings, gateway: GatewaySettings) -> Gateway:
     )
 
 
-def open_database(settings: Settings) -> SqliteStore:
-    """Becomes the owner of the database. Raises StoreError."""
-    if not settings.database.is_sqlite:
-        raise StoreError("PostgreSQL is not built in this version: set database.url to sqlite:///bridge.db.")
-    return open_store(settings.database_path(), settings.database.pii_key.reveal())
+async def open_database(settings: Settings, *, worker: bool = True) -> Store:
+    """Opens the database to change it: becomes the owner of a SQLite file, or one of several on PostgreSQL.
+
+    `worker`: this process takes work on. Raises StoreError.
+    """
+    database = settings.database
+    if database.is_sqlite:
+        return open_store(settings.database_path(), database.pii_key.reveal())
+    return await open_shared(settings, worker=worker)
+
+
+async def open_shared(settings: Settings, *, worker: bool, make: bool = True) -> PostgresStore:
+    """Opens a PostgreSQL database; see `bridge.store.postgres.open_store`. Raises StoreError."""
+    try:
+        from bridge.store import postgres
+    except ImportError as error:
+        raise StoreError(
+            "database.url names PostgreSQL, and asyncpg is not installed: install bridge[postgres]."
+        ) from error
+    database = settings.database
+    return await postgres.open_store(
+        database.url.reveal(),
+        database.pii_key.reveal(),
+        lease_seconds=database.lease_seconds,
+        worker=worker,
+        make=make,
+    )

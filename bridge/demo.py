@@ -211,7 +211,7 @@ def _settings(folder: Path, provider_url: str) -> Settings:
 
 
 async def _start(settings: Settings, port: int) -> Service:
-    service = Service(settings, open_database(settings), host="127.0.0.1", port=port, reached_here=True)
+    service = Service(settings, await open_database(settings), host="127.0.0.1", port=port, reached_here=True)
     await service.start()
     return service
 

@@ -3,6 +3,7 @@
 Reading: the file is opened read-only, beside a running service if there is one. Changing: one process owns a SQLite
 file, so while a service runs, changes go through its `/api`; else the command becomes the owner and calls the very same
 flows. A file that is missing or not up to date is made or brought up to date first, which only the owner may do.
+PostgreSQL has no owner: there a command is one more process on the database, which leaves the work to the workers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from bridge.errors import BridgeError, StoreError
+from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from bridge.flows.directory import ContactDraft, Erased
@@ -47,16 +48,14 @@ class Backend(Protocol):
 
 
 def find_owner(settings: Settings) -> dict[str, str] | None:
-    """What the process that owns the database says of itself; None where there is none. Raises StoreError."""
+    """What the process that owns the database says of itself; None where there is none, as on PostgreSQL."""
     from bridge.store.sqlite import read_owner
 
-    if not settings.database.is_sqlite:
-        raise StoreError("PostgreSQL is not built in this version: set database.url to sqlite:///bridge.db.")
-    return read_owner(settings.database_path())
+    return read_owner(settings.database_path()) if settings.database.is_sqlite else None
 
 
 async def prepare_database(settings: Settings) -> None:
-    """Makes the database, or brings it up to date, where that is needed and nobody owns it. Raises StoreError."""
+    """Makes the SQLite file, or brings it up to date, where that is needed and nobody owns it. Raises StoreError."""
     from bridge.store.sqlite import latest_version, open_store, schema_version
 
     owner, path = find_owner(settings), settings.database_path()
@@ -67,31 +66,39 @@ async def prepare_database(settings: Settings) -> None:
 @asynccontextmanager
 async def open_for_reading(settings: Settings) -> AsyncIterator[Store]:
     """The database, to read only. Raises StoreError."""
-    from bridge.store.sqlite import open_reader
-
-    await prepare_database(settings)
-    store = open_reader(settings.database_path(), settings.database.pii_key.reveal())
+    store = await _open_reader(settings)
     try:
         yield store
     finally:
         await store.close()
 
 
+async def _open_reader(settings: Settings) -> Store:
+    if not settings.database.is_sqlite:
+        from bridge.assembly import open_shared
+
+        return await open_shared(settings, worker=False)
+    from bridge.store.sqlite import open_reader
+
+    await prepare_database(settings)
+    return open_reader(settings.database_path(), settings.database.pii_key.reveal())
+
+
 @asynccontextmanager
 async def open_for_changing(settings: Settings) -> AsyncIterator[Backend]:
     """The running service, or the database itself where none runs. Raises BridgeError."""
     owner = find_owner(settings)
-    backend = _open_local(settings) if owner is None else _open_remote(settings, owner)
+    backend = await _open_local(settings) if owner is None else _open_remote(settings, owner)
     try:
         yield backend
     finally:
         await backend.close()
 
 
-def _open_local(settings: Settings) -> Backend:
+async def _open_local(settings: Settings) -> Backend:
     from bridge.cli.local import LocalBackend
 
-    return LocalBackend(settings)
+    return await LocalBackend.open(settings)
 
 
 def _open_remote(settings: Settings, owner: dict[str, str]) -> Backend:

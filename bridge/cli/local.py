@@ -11,11 +11,12 @@ from bridge.core.moments import read_when
 from bridge.flows import directory, review
 from bridge.flows.directory import ContactDraft, Erased
 from bridge.flows.review import Actor, Replayed
+from bridge.flows.rules import Rules
 from bridge.settings import Settings
 from bridge.store.reports import DueReport
 from bridge.store.review import ReviewItem, get_review
 from bridge.store.search import ReportFilter
-from bridge.store.tx import Tx
+from bridge.store.tx import Store, Tx
 from bridge.web.api.reports import ReplayFilter, ReplayRequest, read_report_id
 
 __all__ = ["LocalBackend"]
@@ -24,12 +25,18 @@ T = TypeVar("T")
 
 
 class LocalBackend:
-    """See `bridge.cli.access.Backend`. Raises BridgeError where the database cannot be owned."""
+    """See `bridge.cli.access.Backend`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._rules = build_rules(settings, build_providers(settings, settings.server.public_url))
-        self._store = open_database(settings)
+    def __init__(self, rules: Rules, store: Store) -> None:
+        self._rules = rules
+        self._store = store
         self._name = operator_name()
+
+    @classmethod
+    async def open(cls, settings: Settings) -> LocalBackend:
+        """Raises BridgeError where the database cannot be opened, or has another owner."""
+        rules = build_rules(settings, build_providers(settings, settings.server.public_url))
+        return cls(rules, await open_database(settings, worker=False))
 
     async def keep_contacts(self, drafts: Sequence[ContactDraft]) -> None:
         await directory.keep_many(self._store, drafts, f"imported by {self._name}", now())

@@ -12,7 +12,7 @@ from bridge.cli.options import config_option, read_settings
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
-    from bridge.app import Service
+    from bridge.app import Role, Service
     from bridge.settings import Settings
 
 __all__ = ["serve_command"]
@@ -33,7 +33,7 @@ __all__ = ["serve_command"]
     help="What this process does (default: all). On SQLite one process does it all.",
 )
 @config_option
-def serve_command(host: str | None, port: int | None, role: str, config: Path) -> None:
+def serve_command(host: str | None, port: int | None, role: Role, config: Path) -> None:
     """Run the service: take messages, send them, take callbacks, report back.
 
     SIGTERM and SIGINT stop it in order: what is in flight finishes. A second signal ends it at once.
@@ -48,7 +48,7 @@ def serve_command(host: str | None, port: int | None, role: str, config: Path) -
             "leave --role out, or use PostgreSQL for several instances."
         )
     _warn(settings)
-    _run(settings, host or settings.server.host, settings.server.port if port is None else port)
+    _run(settings, host or settings.server.host, settings.server.port if port is None else port, role)
 
 
 def _warn(settings: Settings) -> None:
@@ -59,14 +59,14 @@ def _warn(settings: Settings) -> None:
         log.warning(warning)
 
 
-def _run(settings: Settings, host: str, port: int) -> None:
+def _run(settings: Settings, host: str, port: int, role: Role) -> None:
     from bridge.app import serve
 
     def started(service: Service) -> None:
         click.echo(_introduction(settings, service))
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings, host=host, port=port, started=started))
+        runner.run(serve(settings, host=host, port=port, role=role, started=started))
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
@@ -80,4 +80,4 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 
 def _introduction(settings: Settings, service: Service) -> str:
     gateways = ", ".join(f"{each.name} → {each.provider}" for each in settings.gateways.values()) or "none"
-    return f"bridge serves {service.url}, database {settings.database_path()}, gateways: {gateways}"
+    return f"bridge serves {service.url}, database {settings.database_name()}, gateways: {gateways}"

@@ -13,7 +13,7 @@ import structlog
 
 from bridge.core.model import Element, Millis
 from bridge.errors import StoreError
-from bridge.flows.applying import Applying, arrived_elements
+from bridge.flows.applying import Applying, adopt_orphans, arrived_elements
 from bridge.flows.rules import Rules
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.store import inbox, review
@@ -22,7 +22,7 @@ from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
 from bridge.store.tx import Job, Store, Tx
 
-__all__ = ["ORPHAN_AFTER_MS", "PART", "process", "receive", "review_old_orphans"]
+__all__ = ["ORPHAN_AFTER_MS", "PART", "adopt_stragglers", "process", "receive", "review_old_orphans"]
 
 Reported = Callable[[Sequence[DueReport]], None]
 
@@ -94,7 +94,7 @@ async def _process_in_parts(
     """So that nobody else waits for long. After a crash it begins anew, and what was applied changes nothing."""
     elements = arrived_elements(rules, batch)
     while part := list(islice(elements, PART)):
-        reported(await store.write(_apply(rules, batch.provider, part, now)))
+        reported(await store.write(_apply_part(rules, batch, part, now)))
     await store.write(lambda tx: inbox.finish_batches(tx, [batch.id]))
 
 
@@ -102,6 +102,17 @@ def _apply(
     rules: Rules, provider: str, elements: Sequence[tuple[Arrived, Element]], now: Millis
 ) -> Job[list[DueReport]]:
     return lambda tx: Applying(tx, rules, provider, now).apply(elements)
+
+
+def _apply_part(
+    rules: Rules, batch: Batch, part: Sequence[tuple[Arrived, Element]], now: Millis
+) -> Job[list[DueReport]]:
+    async def job(tx: Tx) -> list[DueReport]:
+        if tx.shared:
+            await inbox.renew(tx, [batch.id])
+        return await _apply(rules, batch.provider, part, now)(tx)
+
+    return job
 
 
 async def _apply_batches(tx: Tx, rules: Rules, batches: Sequence[Batch], now: Millis) -> list[DueReport]:
@@ -157,6 +168,25 @@ async def _keep_failed(
             at=now,
         )
     )
+
+
+async def adopt_stragglers(
+    store: Store, rules: Rules, now: Millis, reported: Reported, limit: int = 1000
+) -> int:
+    """Adopts orphans whose message is known after all. Says how many provider ids there were.
+
+    Only where several processes share the database: of two transactions at the same moment, one that keeps an element
+    of an unknown message and one that learns the message's provider id, neither sees the other.
+    """
+    rows = await store.search(lambda tx: tx.all("stragglers", limit=limit))
+    for provider in sorted({provider for provider, _ in rows} & set(rules.providers)):
+        roots = [root for name, root in rows if name == provider]
+        reported(await store.write(_adopt(rules, provider, roots, now)))
+    return len(rows)
+
+
+def _adopt(rules: Rules, provider: str, roots: Sequence[str], now: Millis) -> Job[list[DueReport]]:
+    return lambda tx: adopt_orphans(tx, rules, provider, roots, now)
 
 
 async def review_old_orphans(store: Store, now: Millis, limit: int = 1000) -> int:

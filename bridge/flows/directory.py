@@ -105,4 +105,4 @@ async def erase(
     if not (known or forgotten):
         return None
     await tx.run("add_audit", at=now, actor=actor, action="contact.delete", detail="{}")
-    return Erased(sum(phase == "queued" for _, phase in unsent), len(texts)), due
+    return Erased(sum(phase == "queued" for _, phase, _ in unsent), len(texts)), due

@@ -19,7 +19,7 @@ from bridge.flows.applying import Applying, arrived_elements
 from bridge.flows.reporting import report_subject
 from bridge.flows.rules import Rules
 from bridge.providers.protocol import CallbackUnreadable
-from bridge.store import inbox, messages, reports, review
+from bridge.store import inbox, messages, reports, review, sends
 from bridge.store.review import Kind, Member, ReviewItem
 from bridge.store.saving import save_transition
 from bridge.store.search import ReportFilter, find_report_keys
@@ -144,8 +144,8 @@ def _replay_one(
 async def _replay_send(
     tx: Tx, rules: Rules, member: Member, actor: Actor, now: Millis, *, resend: bool
 ) -> int:
-    row = await tx.one("send_phase", message_id=member.subject)
-    if row is None or row[0] != "review":
+    state = (await sends.states(tx, [member.subject])).get(member.subject)
+    if state is None or state.phase != "review":
         return 0
     if not resend:
         await messages.add_step(tx, member.subject, now, "lookup_again", actor.reason, actor.name)

@@ -3,6 +3,9 @@
 The worker claims a batch (from then on it is *perhaps sent*), performs the exchange, and settles the result here. A
 message goes back to the queue only when it is certain that it was not taken; after an ambiguous outcome the provider
 is asked for it, and `unknown_send` decides when the provider knows nothing.
+
+A result may come late: its lease ran out, another instance took the message over and perhaps handed it over again. What
+a hand-over came to counts only while it is the latest one; only that the provider took the message always counts.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from bridge.store.messages import MessageView
 from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
 from bridge.store.saving import Saving
-from bridge.store.sends import Send
+from bridge.store.sends import Send, SendState
 from bridge.store.tx import Tx
 
 __all__ = ["Result", "decided_at", "expire", "fail_unsent", "give_back", "recover", "settle", "settle_lookup"]
@@ -51,10 +54,20 @@ async def settle(
 ) -> list[DueReport]:
     """Stores what became of claimed messages. Gives the reports that are due next."""
     settling = _Settling(tx, rules, provider, now)
-    await settling.load([send.message_id for send, _ in results])
+    ids = [send.message_id for send, _ in results]
+    states = await sends.states(tx, ids)
+    await settling.load(ids)
     for send, result in results:
-        await settling.result(send.message_id, result)
+        if isinstance(result, Accepted) or _is_latest(states.get(send.message_id), send, result):
+            await settling.result(send.message_id, result)
     return await settling.write()
+
+
+def _is_latest(state: SendState | None, send: Send, result: Result) -> bool:
+    """Whether no other hand-over came after this one, and nothing is known yet that the result would not add to."""
+    if state is None or state.handed_at != send.handed_at:
+        return False
+    return state.phase == "handed" or not isinstance(result, PerhapsTaken)
 
 
 async def settle_lookup(
@@ -81,11 +94,9 @@ async def expire(
 async def fail_unsent(tx: Tx, rules: Rules, ext_user_id: str, now: Millis) -> list[DueReport]:
     """Fails what is still queued for a person who was erased, and forgets the address of the rest."""
     due: list[DueReport] = []
-    for message_id, phase in await tx.all("sends_of_user", ext_user_id=ext_user_id):
+    for message_id, phase, provider in await tx.all("sends_of_user", ext_user_id=ext_user_id):
         if phase == "queued":
-            found = await tx.one("send_phase", message_id=message_id)
-            assert found is not None
-            settling = _Settling(tx, rules, found[1], now)
+            settling = _Settling(tx, rules, provider, now)
             await settling.fail(message_id, *ERASED)
             due += await settling.write()
         else:
@@ -94,7 +105,7 @@ async def fail_unsent(tx: Tx, rules: Rules, ext_user_id: str, now: Millis) -> li
 
 
 async def recover(tx: Tx, rules: Rules, provider: str, now: Millis) -> int:
-    """After a crash: what was perhaps being handed over goes to the look-up, never straight out again."""
+    """What a process that ended (or lost its lease) was perhaps handing over: to the look-up, never straight out."""
     rows = await tx.all("handed_sends", provider=provider)
     settling = _Settling(tx, rules, provider, now)
     for (message_id,) in rows:
@@ -105,12 +116,8 @@ async def recover(tx: Tx, rules: Rules, provider: str, now: Millis) -> int:
 
 async def give_back(tx: Tx, rules: Rules, provider: str, claimed: Sequence[Send], now: Millis) -> None:
     """At an orderly stop: messages that were claimed, and whose request never left, are queued again."""
-    settling = _Settling(tx, rules, provider, now)
-    for send in claimed:
-        await settling.result(
-            send.message_id, NotTaken("stopped", "the bridge stopped before it was handed over")
-        )
-    await settling.write()
+    not_taken = NotTaken("stopped", "the bridge stopped before it was handed over")
+    await settle(tx, rules, provider, [(send, not_taken) for send in claimed], now)
 
 
 def decided_at(rules: Rules, provider: str, send: Send) -> Millis:
@@ -160,8 +167,8 @@ class _Settling:
                 assert_never(result)
 
     async def lookup(self, send: Send, result: LookupResult) -> None:
-        row = await self._tx.one("send_phase", message_id=send.message_id)
-        if row is None or row[0] != "lookup":
+        state = (await sends.states(self._tx, [send.message_id])).get(send.message_id)
+        if state is None or state.phase != "lookup" or state.handed_at != send.handed_at:
             return  # settled meanwhile; an old answer decides nothing
         match result:
             case Found(provider_message_id):
@@ -175,9 +182,7 @@ class _Settling:
                 assert_never(result)
 
     async def ask(self, message_id: MessageId, reason: str, due_at: Millis) -> None:
-        """The message is perhaps sent: from `due_at` on the provider is asked for it. Settled ones stay as they are."""
-        if await self._tx.one("send_phase", message_id=message_id) is None:
-            return
+        """The message is perhaps sent: from `due_at` on the provider is asked for it."""
         self._move(await self._load(message_id), State.UNKNOWN)
         await self._step(message_id, "perhaps_sent", reason)
         await self._tx.run("look_up_send", message_id=message_id, due_at=due_at, lookups=0)

@@ -14,6 +14,7 @@ from base64 import b64decode
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -331,6 +332,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         if not self.database.is_sqlite:
             raise ValueError("only SQLite has a database file")
         return self.base_dir / self.database.url.reveal().removeprefix("sqlite:///")
+
+    def database_name(self) -> str:
+        """What to call the database where people read it: the file, or the address without user and password."""
+        if self.database.is_sqlite:
+            return str(self.database_path())
+        parts = urlsplit(self.database.url.reveal())
+        return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def mappings_path(self) -> Path | None:
         """The folder of the operator's own mapping tables; None where there is none."""

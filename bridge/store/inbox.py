@@ -26,6 +26,7 @@ __all__ = [
     "finish_batches",
     "known_outcomes",
     "put_callbacks",
+    "renew",
     "take_orphans",
     "waiting",
     "waiting_batches",
@@ -79,23 +80,34 @@ async def add_batch(
 
 
 async def waiting_batches(tx: Tx, max_elements: int, max_bytes: int, limit: int = 500) -> list[Batch]:
-    """Bodies that wait, oldest first: at least one, then as many as stay within the bounds."""
-    last, elements, size = None, 0, 0
+    """Bodies that wait, oldest first: at least one, then as many as stay within the bounds. They are claimed."""
+    chosen: list[int] = []
+    elements = size = 0
     for batch_id, batch_elements, batch_size in await tx.all("waiting_sizes", limit=limit):
         elements, size = elements + batch_elements, size + batch_size
-        if last is not None and (elements > max_elements or size > max_bytes):
+        if chosen and (elements > max_elements or size > max_bytes):
             break
-        last = batch_id
-    if last is None:
-        return []
-    rows = await tx.all("waiting_batches", last=last)
-    return [Batch(id_, provider, tx.vault.open(body), at, count) for id_, provider, body, at, count in rows]
+        chosen.append(batch_id)
+    if tx.shared:
+        await renew(tx, chosen)
+    places = {batch_id: place for place, batch_id in enumerate(chosen)}
+    return sorted(await _get_batches(tx, chosen), key=lambda batch: places[batch.id])
+
+
+async def renew(tx: Tx, batch_ids: Sequence[int]) -> None:
+    """These bodies are being understood here."""
+    await tx.any_of("lease_batches", batch_ids)
 
 
 async def get_batch(tx: Tx, batch_id: int) -> Batch | None:
     """A body, whatever its state; None where it was pruned."""
-    row = await tx.one("get_batch", id=batch_id)
-    return Batch(row[0], row[1], tx.vault.open(row[2]), row[3], row[4]) if row else None
+    found = await _get_batches(tx, [batch_id])
+    return found[0] if found else None
+
+
+async def _get_batches(tx: Tx, ids: Sequence[int]) -> list[Batch]:
+    rows = await tx.any_of("get_batches", ids)
+    return [Batch(id_, provider, tx.vault.open(body), at, count) for id_, provider, body, at, count in rows]
 
 
 async def waiting(tx: Tx) -> tuple[int, Millis | None]:

@@ -1,5 +1,5 @@
 -- Every statement of the store, by name (see queries.py). `:name` marks a value, `(:list)` any number of keys.
--- Written for SQLite 3.40 and up.
+-- Written for SQLite 3.40 and up and for PostgreSQL; where that needs another text it is in postgres/queries.sql.
 
 -- ===== meta =====
 
@@ -142,8 +142,8 @@ UPDATE sends SET phase = 'review' WHERE message_id = :message_id
 -- name: delete_send
 DELETE FROM sends WHERE message_id = :message_id
 
--- name: send_phase
-SELECT phase, provider FROM sends WHERE message_id = :message_id
+-- name: sends_now
+SELECT message_id, phase, provider, handed_at FROM sends WHERE message_id IN (:list)
 
 -- name: handed_sends
 SELECT message_id FROM sends WHERE provider = :provider AND phase = 'handed'
@@ -153,7 +153,7 @@ SELECT message_id FROM sends
 WHERE provider = :provider AND phase = 'queued' AND expires_at <= :now ORDER BY due_at LIMIT :limit
 
 -- name: sends_of_user
-SELECT s.message_id, s.phase FROM messages AS m JOIN sends AS s ON s.message_id = m.id
+SELECT s.message_id, s.phase, s.provider FROM messages AS m JOIN sends AS s ON s.message_id = m.id
 WHERE m.ext_user_id = :ext_user_id
 
 -- name: forget_destination
@@ -209,17 +209,14 @@ ON CONFLICT (provider, digest) DO NOTHING RETURNING id
 -- name: waiting_sizes
 SELECT id, elements, length(body) FROM batches WHERE state = 'waiting' ORDER BY id LIMIT :limit
 
--- name: waiting_batches
-SELECT id, provider, body, received_at, elements FROM batches WHERE state = 'waiting' AND id <= :last ORDER BY id
+-- name: get_batches
+SELECT id, provider, body, received_at, elements FROM batches WHERE id IN (:list)
 
 -- name: count_waiting
-SELECT coalesce(sum(elements), 0), min(received_at) FROM batches WHERE state = 'waiting'
+SELECT CAST(coalesce(sum(elements), 0) AS BIGINT), min(received_at) FROM batches WHERE state = 'waiting'
 
 -- name: finish_batch
 UPDATE batches SET state = 'done' WHERE id = :id
-
--- name: get_batch
-SELECT id, provider, body, received_at, elements FROM batches WHERE id = :id
 
 -- name: callback_outcomes
 SELECT message_id, digest, outcome FROM callbacks WHERE message_id IN (:list)
@@ -252,8 +249,15 @@ DELETE FROM orphans WHERE provider = :provider AND root = :root
 SELECT root FROM orphans WHERE provider = :provider AND digest = :digest
 
 -- name: old_orphans
-SELECT provider, root, digest, batch_id, position, raw, received_at FROM orphans
-WHERE in_review = 0 AND received_at <= :until ORDER BY received_at LIMIT :limit
+SELECT provider, root, digest, batch_id, position, raw, received_at FROM orphans AS o
+WHERE in_review = 0 AND received_at <= :until AND NOT EXISTS (
+    SELECT 1 FROM provider_messages AS p WHERE p.provider_message_id = o.root AND p.provider = o.provider)
+ORDER BY received_at LIMIT :limit
+
+-- name: stragglers
+SELECT DISTINCT o.provider, o.root
+FROM orphans AS o JOIN provider_messages AS p ON p.provider_message_id = o.root AND p.provider = o.provider
+WHERE o.in_review = 0 LIMIT :limit
 
 -- name: mark_orphan
 UPDATE orphans SET in_review = 1 WHERE provider = :provider AND root = :root AND digest = :digest
@@ -334,7 +338,8 @@ SELECT count(*) FROM reports WHERE state = 'dead'
 -- name: open_review
 INSERT INTO review_items (kind, cause, provider, state, first_at, last_at, sample)
 VALUES (:kind, :cause, :provider, 'open', :at, :at, :sample)
-ON CONFLICT (kind, provider, cause) WHERE state = 'open' DO UPDATE SET last_at = max(last_at, excluded.last_at)
+ON CONFLICT (kind, provider, cause) WHERE state = 'open' DO UPDATE SET
+    last_at = CASE WHEN excluded.last_at > review_items.last_at THEN excluded.last_at ELSE review_items.last_at END
 RETURNING id
 
 -- name: add_member
@@ -365,7 +370,8 @@ SELECT subject, batch_id, position FROM review_members
 WHERE review_id = :review_id AND subject > :after ORDER BY subject LIMIT :limit
 
 -- name: settle_review
-UPDATE review_items SET state = :state, settled_by = :actor, note = :note, last_at = max(last_at, :at)
+UPDATE review_items SET
+    state = :state, settled_by = :actor, note = :note, last_at = CASE WHEN last_at > :at THEN last_at ELSE :at END
 WHERE id = :id AND state = 'open'
 
 -- name: get_review

@@ -22,6 +22,7 @@ __all__ = [
     "next_due",
     "pending",
     "release",
+    "renew",
     "revive",
     "settle",
 ]
@@ -67,8 +68,10 @@ class Settlement(Struct, frozen=True):
 
 
 async def due_reports(tx: Tx, lane: str, now: Millis, limit: int) -> list[DueReport]:
-    """The reports of a lane that are due, the longest due first."""
+    """The reports of a lane that are due, the longest due first. They are claimed."""
     rows = await tx.all("due_reports", lane=lane, now=now, limit=limit)
+    if tx.shared:
+        await tx.any_of("lease_reports", [row[0] for row in rows])
     return [_due(tx, row) for row in rows]
 
 
@@ -89,8 +92,14 @@ async def pending(tx: Tx, message_ids: Sequence[MessageId]) -> set[tuple[Message
     return {(message_id, Status(status)) for message_id, status in rows}
 
 
+async def renew(tx: Tx, message_ids: Sequence[MessageId]) -> set[MessageId]:
+    """The due reports of these messages are under way here; gives those that nobody else has taken over."""
+    return {row[0] for row in await tx.any_of("renew_reports", message_ids)}
+
+
 async def settle(tx: Tx, settlements: Sequence[Settlement], now: Millis) -> list[Row]:
     """Stores what the attempts came to, and lets the next report of each finished message go: see `release`."""
+    settlements = sorted(settlements, key=_key)  # everybody locks rows in this order
     finished = [each for each in settlements if each.state != "pending"]
     await tx.run_many("finish_report", [_finish_values(each, now) for each in finished])
     await tx.run_many(
@@ -104,7 +113,10 @@ async def release(tx: Tx, message_ids: Sequence[MessageId], now: Millis) -> list
 
     Gives the first nine fields of a `DueReport` for each.
     """
-    return await tx.any_of("release_reports", list(dict.fromkeys(message_ids)), now=now)
+    ids = sorted(set(message_ids))
+    if tx.shared:
+        await pending(tx, ids)  # locks them: who adds or releases a report of these messages waits
+    return await tx.any_of("release_reports", ids, now=now)
 
 
 async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) -> int:
@@ -112,6 +124,10 @@ async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) 
 
     Those of one message go out in the order in which they were owed, whatever the order of the keys.
     """
+    if tx.shared:
+        await tx.any_of(
+            "load_messages", sorted({message_id for message_id, _ in keys})
+        )  # nobody adds a report now
     revived = 0
     for message_id, status in keys:
         revived += await tx.run("revive_report", message_id=message_id, status=status, now=now)
@@ -129,6 +145,10 @@ def _due(tx: Tx, row: Row) -> DueReport:
     values = dict(zip(DueReport.__struct_fields__, row, strict=True))
     opened = tx.vault.open_text(values["callback_url"])
     return DueReport(**values | {"status": Status(values["status"]), "callback_url": opened})
+
+
+def _key(each: Settlement) -> tuple[MessageId, Status]:
+    return each.message_id, each.status
 
 
 def _finish_values(each: Settlement, now: Millis) -> dict[str, object]:

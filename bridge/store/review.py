@@ -81,13 +81,12 @@ async def add_to_review(
 
 async def settle_subject(tx: Tx, subject: bytes, at: Millis) -> None:
     """Takes one thing out of review; items that have nothing left are resolved."""
-    rows = await tx.all("reviews_of_subject", subject=subject)
-    if not rows:
-        return
-    await tx.run("delete_member", subject=subject)
-    for (review_id,) in rows:
-        if await tx.one("has_members", review_id=review_id) is None:
-            await tx.run("settle_review", id=review_id, state="resolved", actor="", note="", at=at)
+    ids = [review_id for (review_id,) in await tx.all("reviews_of_subject", subject=subject)]
+    await _lock(tx, ids)
+    if ids:
+        await tx.run("delete_member", subject=subject)
+    for review_id in ids:
+        await _resolve_if_empty(tx, review_id, at)
 
 
 async def settle_subjects(tx: Tx, subjects: Sequence[bytes], at: Millis) -> None:
@@ -98,7 +97,18 @@ async def settle_subjects(tx: Tx, subjects: Sequence[bytes], at: Millis) -> None
 
 async def settle_member(tx: Tx, review_id: int, subject: bytes, at: Millis) -> None:
     """Takes one thing out of one item, which is resolved when nothing is left."""
+    await _lock(tx, [review_id])
     await drop_member(tx, review_id, subject)
+    await _resolve_if_empty(tx, review_id, at)
+
+
+async def _lock(tx: Tx, review_ids: Sequence[int]) -> None:
+    """Whoever adds a member, or takes the last but one out, waits: nobody may judge the item by what it was."""
+    if tx.shared:
+        await tx.any_of("lock_reviews", review_ids)
+
+
+async def _resolve_if_empty(tx: Tx, review_id: int, at: Millis) -> None:
     if await tx.one("has_members", review_id=review_id) is None:
         await tx.run("settle_review", id=review_id, state="resolved", actor="", note="", at=at)
 

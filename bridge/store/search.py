@@ -180,15 +180,22 @@ async def list_reports(tx: Tx, chosen: ReportFilter) -> list[ReportRow]:
     where.add_if("r.state = ?", chosen.state)
     where.add_if("m.gateway = ?", chosen.gateway)
     where.add_if("r.owed_at >= ?", chosen.since)
-    where.add_if("instr(lower(r.last_error), lower(?)) > 0", chosen.error)
+    where.add_if("lower(r.last_error) LIKE lower(?) ESCAPE '!'", _containing(chosen.error))
     if chosen.before:
         where.add("(r.message_id, r.seq) < (?, ?)", *chosen.before)
     rows = await tx.select(
         f"SELECT {_REPORT_COLUMNS} FROM reports AS r JOIN messages AS m ON m.id = r.message_id {where} "
-        "ORDER BY r.message_id DESC, r.seq DESC LIMIT ?",
-        [*where.values, -1 if chosen.limit is None else chosen.limit],
+        f"ORDER BY r.message_id DESC, r.seq DESC {'' if chosen.limit is None else 'LIMIT ?'}",
+        [*where.values, *([] if chosen.limit is None else [chosen.limit])],
     )
     return [_report(row) for row in rows]
+
+
+def _containing(text: str) -> str:
+    """A pattern for LIKE: the text somewhere, its own signs taken for nothing else. Empty for an empty text."""
+    for sign in "!%_":
+        text = text.replace(sign, f"!{sign}")
+    return f"%{text}%" if text else ""
 
 
 def _report(row: Row) -> ReportRow:

@@ -12,7 +12,17 @@ from msgspec import Struct
 from bridge.core.model import MessageId, Millis
 from bridge.store.tx import Row, Tx, distinct
 
-__all__ = ["Send", "claim", "due_lookups", "get_send", "next_due", "providers"]
+__all__ = [
+    "Send",
+    "SendState",
+    "claim",
+    "due_lookups",
+    "get_send",
+    "next_due",
+    "providers",
+    "renew",
+    "states",
+]
 
 
 class Send(Struct, frozen=True):
@@ -32,6 +42,14 @@ class Send(Struct, frozen=True):
         return f"<Send {self.message_id.hex()}>"
 
 
+class SendState(Struct, frozen=True):
+    """Where a message is in the outbox. `handed_at` also tells one hand-over from another."""
+
+    phase: str
+    provider: str
+    handed_at: Millis | None
+
+
 async def claim(tx: Tx, provider: str, now: Millis, limit: int) -> list[Send]:
     """The oldest queued messages, committed as perhaps sent: after this only a look-up may hand them over again."""
     rows = await tx.all("due_sends", provider=provider, phase="queued", now=now, limit=limit)
@@ -40,8 +58,22 @@ async def claim(tx: Tx, provider: str, now: Millis, limit: int) -> list[Send]:
 
 
 async def due_lookups(tx: Tx, provider: str, now: Millis, limit: int) -> list[Send]:
-    """Perhaps-sent messages that the provider is to be asked for."""
-    return _open(tx, await tx.all("due_sends", provider=provider, phase="lookup", now=now, limit=limit))
+    """Perhaps-sent messages that the provider is to be asked for. They are claimed."""
+    rows = await tx.all("due_sends", provider=provider, phase="lookup", now=now, limit=limit)
+    if tx.shared:
+        await tx.any_of("lease_sends", [row[0] for row in rows])
+    return _open(tx, rows)
+
+
+async def states(tx: Tx, message_ids: Sequence[MessageId]) -> dict[MessageId, SendState]:
+    """How those of the messages stand that are in the outbox."""
+    rows = await tx.any_of("sends_now", message_ids)
+    return {message_id: SendState(*rest) for message_id, *rest in rows}
+
+
+async def renew(tx: Tx, message_ids: Sequence[MessageId]) -> set[MessageId]:
+    """These messages are under way here; gives those that nobody else has taken over."""
+    return {row[0] for row in await tx.any_of("renew_sends", message_ids)}
 
 
 async def get_send(tx: Tx, message_id: MessageId) -> Send | None:

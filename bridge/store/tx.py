@@ -1,8 +1,9 @@
 """What a store is to the flows: transactions over named statements.
 
 A *job* is a coroutine function over a `Tx`; it loads, asks the pure middle, stores, and touches nothing but the
-database, for the engine may run it again (SQLite rolls a whole group back when a neighbour fails; PostgreSQL has
-serialization failures). The statements are in `queries.sql`; the modules beside this one give them their types.
+database, for the engine may run it again (SQLite rolls a whole group back when a neighbour fails; PostgreSQL ends one
+of two transactions that wait for each other). The statements are in `queries.sql`; the modules beside this one give
+them their types.
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ Row = tuple[Any, ...]
 
 
 class Tx(Protocol):
-    """One transaction. `values` are named as in the statement."""
+    """One transaction. `values` are named as in the statement.
+
+    `shared`: other processes change the same rows at the same time. Then what is taken on is leased, and what is about
+    to be changed was locked when it was loaded.
+    """
 
     vault: Vault
+    shared: bool
 
     async def all(self, query: str, **values: Any) -> list[Row]:
         """All rows."""
@@ -59,9 +65,14 @@ Job = Callable[[Tx], Coroutine[Any, Any, T]]
 
 
 class Store(Protocol):
-    """A database. All methods raise StoreError when it cannot be used now."""
+    """A database. All methods raise StoreError when it cannot be used now.
+
+    `lease_seconds`: several processes share the database, and how long what one of them took on stays its own without
+    being renewed. None: this process owns it alone.
+    """
 
     vault: Vault
+    lease_seconds: float | None
 
     async def write(self, job: Job[T]) -> T:
         """Runs the job in a transaction; its value comes back after the commit is on disk."""
@@ -71,6 +82,15 @@ class Store(Protocol):
 
     async def search(self, job: Job[T]) -> T:
         """As `read`, for a job that may take long: it holds up nobody."""
+
+    async def claim(self, job: Job[T]) -> T:
+        """Runs a quick job that takes work on: a write where others could take it, too, else a `read`."""
+
+    def tell(self, topic: str) -> None:
+        """Wakes the workers of the other processes: there is new work of this kind. It may get lost."""
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Calls `heard` with the topics that other processes `tell`."""
 
     async def close(self) -> None:
         """Lets running jobs end, then lets go of the database."""

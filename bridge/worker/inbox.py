@@ -19,6 +19,9 @@ __all__ = ["InboxPump"]
 
 _MAX_BYTES = 8 * 1024 * 1024
 _BEHIND = 1000  # elements that wait: then receiving goes first
+_POLL = 1.0  # seconds between looks at what others received, and between looks for stragglers
+_BUSY = 0.05  # while something waits that another process has locked at this moment
+_STRAGGLERS = 5_000  # milliseconds after the last work for which they are looked for
 _REST = 2.0  # while it does: pauses, in lengths of the work before them
 
 
@@ -42,6 +45,9 @@ class InboxPump(Pump):
         self._reported = reported
         self._count = 0
         self._arrivals = 0
+        self._shared = store.lease_seconds is not None
+        self._adopted_at: Millis = 0
+        self._adopt_until: Millis = 0
 
     @property
     def waiting(self) -> int:
@@ -66,9 +72,11 @@ class InboxPump(Pump):
     async def step(self) -> float | None:
         """Applies the oldest bodies. What a provider posts in bulk is kept first, and understood in the gaps."""
         started, arrivals = perf_counter(), self._arrivals
-        batches = await self._store.read(lambda tx: inbox.waiting_batches(tx, callbacks.PART, _MAX_BYTES))
+        batches = await self._store.claim(lambda tx: inbox.waiting_batches(tx, callbacks.PART, _MAX_BYTES))
+        if self._shared:
+            await self._adopt_stragglers(found=bool(batches))
         if not batches:
-            return None
+            return (_BUSY if self.waiting else _POLL) if self._shared else None
         await callbacks.process(self._store, self._rules, batches, self._clock(), self._reported)
         count = sum(batch.elements for batch in batches)
         self._count -= count
@@ -76,3 +84,12 @@ class InboxPump(Pump):
         if self._arrivals != arrivals and self._count > _BEHIND:
             await asyncio.sleep(_REST * (perf_counter() - started))
         return 0.0
+
+    async def _adopt_stragglers(self, *, found: bool) -> None:
+        """Elements whose message another process learned of at that very moment (see `callbacks.adopt_stragglers`)."""
+        now = self._clock()
+        if found:
+            self._adopt_until = now + _STRAGGLERS
+        if now < self._adopt_until and now - self._adopted_at >= _POLL * 1000:
+            self._adopted_at = now
+            await callbacks.adopt_stragglers(self._store, self._rules, now, self._reported)

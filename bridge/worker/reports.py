@@ -14,7 +14,10 @@ from bridge.store.tx import Store
 from bridge.transport import Transport
 from bridge.worker.hosts import Hosts
 from bridge.worker.lane import LaneContext, LanePump, ReportTarget
+from bridge.worker.leased import LeasedStock
+from bridge.worker.leases import Held
 from bridge.worker.settler import Settler
+from bridge.worker.stock import OwnedStock, Stock
 from bridge.worker.waiting import Key
 
 __all__ = ["ReportPumps", "ReportTarget"]
@@ -31,11 +34,14 @@ class ReportPumps:
         transport: Transport,
         clock: Callable[[], Millis],
         metrics: Metrics,
+        held: Held,
     ) -> None:
         self._store = store
+        self._clock = clock
+        self._held = held
         self._settler = Settler(store, clock)
         self._hosts = Hosts(target.max_in_flight, target.max_per_second)
-        self._ctx = LaneContext(store, rules, target, transport, clock, metrics, self._settler, self._hosts)
+        self._ctx = LaneContext(rules, target, transport, clock, metrics, self._settler, self._hosts)
         self._lanes: dict[str, LanePump] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -101,9 +107,15 @@ class ReportPumps:
         """Hosts that are left alone now, with the reason."""
         return self._hosts.down()
 
+    def _stock(self, lane: str) -> Stock:
+        seconds = self._store.lease_seconds
+        if seconds is None:
+            return OwnedStock(lane, self._store, self._clock)
+        return LeasedStock(lane, self._store, self._clock, self._held, seconds)
+
     def _lane(self, name: str) -> LanePump | None:
         lane = self._lanes.get(name)
         if lane is None and not self._stopping:
-            lane = self._lanes[name] = LanePump(name, self._ctx)
+            lane = self._lanes[name] = LanePump(name, self._ctx, self._stock(name))
             self._tasks.append(asyncio.create_task(lane.run(), name=lane.name))
         return lane

@@ -34,12 +34,14 @@ from bridge.store.sends import Send
 from bridge.store.tx import Store, Tx
 from bridge.transport import Transport
 from bridge.worker.breaker import Breaker
+from bridge.worker.leases import Held
 from bridge.worker.pump import Pump
 
 __all__ = ["SendPump"]
 
 _log = structlog.get_logger()
 _LOOKUPS_AT_ONCE = 50
+_POLL = 1.0  # seconds between looks at what others left
 _GATHER = 0.05  # seconds; a message that waits for others still leaves within the promised 0.1
 _DOUBTFUL = 3  # answers in a row that leave open what was taken: then the provider is left alone for a while
 
@@ -57,6 +59,7 @@ class SendPump(Pump):
         metrics: Metrics,
         *,
         max_in_flight: int,
+        held: Held,
         reported: Callable[[Sequence[DueReport]], None],
         left: Callable[[str, int], None],
     ) -> None:
@@ -67,8 +70,13 @@ class SendPump(Pump):
         self._transport = transport
         self._clock = clock
         self._metrics = metrics
+        self._held = held
         self._reported = reported
         self._left = left
+        # Where others share the database: what they leave is looked for, and taken over, now and then.
+        self._every = 60.0 if store.lease_seconds is None else _POLL
+        self._lease_ms = round((store.lease_seconds or 0) * 1000)
+        self._recovered_at: Millis = 0
         self._slots = asyncio.Semaphore(max_in_flight)
         self._asking: set[MessageId] = set()
         self._doubtful = 0
@@ -77,8 +85,12 @@ class SendPump(Pump):
         self.breaker = Breaker(1, first=1.0, longest=15.0)
 
     async def recover(self) -> None:
-        """At the start: what a crash left perhaps handed over goes to the look-up."""
+        """What a process that ended was perhaps handing over goes to the look-up.
+
+        Where this process owns the database that is done at the start; else again and again, for whose lease ended.
+        """
         name, now = self._provider.name, self._clock()
+        self._recovered_at = now
         count = await self._store.write(lambda tx: sending.recover(tx, self._rules, name, now))
         if count:
             _log.warning(
@@ -86,6 +98,7 @@ class SendPump(Pump):
                 provider=name,
                 count=count,
             )
+            self._lookups_at = 0
 
     def recheck(self) -> None:
         """Something outside (a replay) may have changed what is due."""
@@ -95,6 +108,8 @@ class SendPump(Pump):
     async def step(self) -> float | None:
         """Starts what can be started now. Gives the seconds until there may be more to do."""
         now = self._clock()
+        if self._lease_ms and now - self._recovered_at > self._lease_ms / 3:
+            await self.recover()
         lookups_due = await self._start_lookups(now)
         wait = self.breaker.wait(now)
         if wait > 0:
@@ -117,6 +132,7 @@ class SendPump(Pump):
         if not self.breaker.allows(now):
             return []
         limit = 1 if probe else self._provider.max_batch
+        since = self._held.now()
         try:
             batch = await self._store.write(lambda tx: sends.claim(tx, name, now, limit))
         except BaseException:
@@ -125,13 +141,14 @@ class SendPump(Pump):
             raise
         if not batch:
             self.breaker.cancel_probe()
+        self._held.add(_ids(batch), since)
         return batch
 
     async def _until_queued(self) -> float:
-        """Seconds until the next queued message is due; a minute where there is none."""
+        """Seconds until the next queued message is due; where there is none, until it is time to look again."""
         name, now = self._provider.name, self._clock()
         due_at = await self._store.read(lambda tx: sends.next_due(tx, name, "queued", now))
-        return 60.0 if due_at is None else max(0.0, (due_at - now) / 1000)
+        return self._every if due_at is None else min(self._every, max(0.0, (due_at - now) / 1000))
 
     # --- handing over ---
 
@@ -143,6 +160,7 @@ class SendPump(Pump):
             self.breaker.cancel_probe()
             await self._doubt(batch, PerhapsTaken(f"internal error ({type(error).__name__})"))
         finally:
+            self._held.drop(_ids(batch))
             self._slots.release()
             self.wake()
 
@@ -156,7 +174,7 @@ class SendPump(Pump):
 
     async def _send(self, batch: list[Send]) -> None:
         """Hands over a claimed batch, in halves where the provider refuses the whole for one message's sake."""
-        if self.stopping:
+        if self.stopping or not self._held.all_valid(_ids(batch)):
             await self._give_back(batch)
             return
         outgoing = [self._outgoing(send) for send in batch]
@@ -234,17 +252,20 @@ class SendPump(Pump):
         if now < self._lookups_at:
             return (self._lookups_at - now) / 1000
         # Set before the store is read: what is said to be due meanwhile (0) must not be overwritten by an older view.
-        self._lookups_at = now + 60_000
+        latest = now + round(self._every * 1000)
+        self._lookups_at = latest
         name, limit = self._provider.name, _LOOKUPS_AT_ONCE + len(self._asking)
         busy = set(self._asking)
-        due = await self._store.read(lambda tx: sends.due_lookups(tx, name, now, limit))
+        since = self._held.now()
+        due = await self._store.claim(lambda tx: sends.due_lookups(tx, name, now, limit))
         busy |= self._asking
         for send in due:
             if send.message_id not in busy:
                 self._asking.add(send.message_id)
+                self._held.add([send.message_id], since)
                 self.spawn(self._look_up(send))
         next_at = await self._store.read(lambda tx: sends.next_due(tx, name, "lookup", now, after=now))
-        self._lookups_at = min(self._lookups_at, now + 60_000 if next_at is None else next_at)
+        self._lookups_at = min(self._lookups_at, latest if next_at is None else next_at)
         return max(0.0, (self._lookups_at - now) / 1000)
 
     async def _look_up(self, send: Send) -> None:
@@ -254,6 +275,7 @@ class SendPump(Pump):
                     await self._ask(send)
         finally:
             self._asking.discard(send.message_id)
+            self._held.drop([send.message_id])
             self.recheck()
 
     async def _ask(self, send: Send) -> None:
@@ -267,6 +289,10 @@ class SendPump(Pump):
             return await sending.settle_lookup(tx, self._rules, name, send, result, self._clock())
 
         self._reported(await self.insist(lambda: self._store.write(job)))
+
+
+def _ids(batch: Sequence[Send]) -> list[MessageId]:
+    return [send.message_id for send in batch]
 
 
 def _by_message(result: SendResult, count: int) -> Sequence[Result]:

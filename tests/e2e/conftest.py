@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.stage import Stage, open_stage
+from tests.e2e.stage import DATABASE, Stage, open_stage
+
+
+@pytest.fixture(autouse=True)
+def stage_database(database: str) -> Iterator[None]:
+    """Every test runs on both engines."""
+    before = DATABASE.set(database)
+    yield
+    DATABASE.reset(before)
 
 
 @pytest.fixture

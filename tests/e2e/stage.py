@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,16 @@ SMS = Gateway(name="sms", authorization="secret-of-sms")
 WHATSAPP = Gateway(name="whatsapp", authorization="secret-of-whatsapp")
 PHONES = {f"player{number}": f"+1415555{number:04}" for number in range(200)}
 
+DATABASE = ContextVar("DATABASE", default="sqlite:///bridge.db")  # of the stages that are opened from now on
+
 SETTINGS = """
 [server]
 port = {port}
-public_url = "http://127.0.0.1:{port}"
+public_url = "{public_url}"
 
 [database]
-url = "sqlite:///bridge.db"
+url = "{url}"
+lease_seconds = 2
 {database}
 
 [smartico]
@@ -101,18 +105,33 @@ def free_port() -> int:
 
 
 class BridgeProcess:
-    """One `bridge serve` at a time, on one folder; it can be killed and started again."""
+    """One `bridge serve` at a time, on one folder; it can be killed and started again.
 
-    def __init__(self, folder: Path, provider_url: str, **parts: str) -> None:
+    `name` tells several in one folder apart; `public_url`: where the provider reaches it, if not directly.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        provider_url: str,
+        *,
+        name: str = "bridge",
+        role: str = "all",
+        public_url: str = "",
+        **parts: str,
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "serve.log"
-        self.settings = folder / "bridge.toml"
+        self.log = folder / f"{name}.log"
+        self.settings = folder / f"{name}.toml"
+        self._role = role
         self._process: asyncio.subprocess.Process | None = None
         names = ("database", "smartico", "revicom", "sms")
         filled = {name: parts.get(name, "") for name in names}
-        self.settings.write_text(SETTINGS.format(port=self.port, provider=provider_url, **filled))
+        url = parts.get("url", DATABASE.get())
+        filled |= {"provider": provider_url, "url": url, "public_url": public_url or self.url}
+        self.settings.write_text(SETTINGS.format(port=self.port, **filled))
 
     async def start(self, max_file_bytes: int | None = None) -> None:
         """Starts the service and waits until it is ready. No file of it may grow beyond `max_file_bytes`."""
@@ -121,7 +140,16 @@ class BridgeProcess:
             if max_file_bytes is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
 
-        command = [sys.executable, "-m", "bridge", "serve", "--config", str(self.settings)]
+        command = [
+            sys.executable,
+            "-m",
+            "bridge",
+            "serve",
+            "--config",
+            str(self.settings),
+            "--role",
+            self._role,
+        ]
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdout=log, stderr=log, preexec_fn=limit
@@ -136,6 +164,18 @@ class BridgeProcess:
                 return (await client.get(f"{self.url}/readyz")).status_code == 200
         except httpx.HTTPError:
             return False
+
+    def freeze(self) -> None:
+        """It hangs: it does nothing any more, and keeps its connections."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on where it stood."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def kill(self) -> None:
         """kill -9: no word of warning."""

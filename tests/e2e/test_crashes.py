@@ -104,6 +104,7 @@ async def test_while_draining_everything_says_not_now(tmp_path: Path) -> None:
         assert await stopping == 0
 
 
+@pytest.mark.only_sqlite
 async def test_a_second_service_on_the_same_file_is_refused(tmp_path: Path) -> None:
     """One process owns a SQLite file; the second gets a sentence and exit code 1, the first goes on."""
     async with open_stage(tmp_path) as stage:
@@ -114,6 +115,7 @@ async def test_a_second_service_on_the_same_file_is_refused(tmp_path: Path) -> N
         assert (await stage.api.get("/readyz")).status_code == 200
 
 
+@pytest.mark.only_sqlite
 async def test_a_full_disk_is_told_and_costs_nothing(tmp_path: Path) -> None:
     """No 2xx without a commit: 503 to the provider, error_code 9 to Smartico; all that was acknowledged is there."""
     async with open_stage(tmp_path) as stage:

@@ -11,9 +11,9 @@ from tests.flows.desk import Desk, open_desk
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(tmp_path: Path, database: str) -> AsyncIterator[Desk]:
     """A desk with one contact."""
-    opened = await open_desk(tmp_path)
+    opened = await open_desk(tmp_path, database=database)
     await opened.add_contact()
     yield opened
     await opened.store.close()

@@ -1,4 +1,4 @@
-"""Flows on a real SQLite database, with the real Revicom adapter and the shipped tables; only sockets are missing."""
+"""Flows on a real database, with the real Revicom adapter and the shipped tables; only sockets are missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.app import make_id
-from bridge.assembly import build_providers, build_rules
+from bridge.assembly import build_providers, build_rules, open_database
 from bridge.core.model import MessageId
 from bridge.flows import callbacks, sending
 from bridge.flows.accepting import Accepting, Gateway, Stored
@@ -19,12 +19,14 @@ from bridge.settings import parse_settings
 from bridge.store import inbox, sends
 from bridge.store.contacts import Contact
 from bridge.store.reports import DueReport
-from bridge.store.sqlite import SqliteStore, open_store
-from bridge.store.tx import Tx
+from bridge.store.tx import Store, Tx
 
 NOW = 1_800_000_000_000
 PHONE = "+14155550100"
 SETTINGS = """
+[database]
+url = "{database}"
+lease_seconds = 0.5
 [smartico]
 api_key = "key-of-smartico"
 settle_seconds = 0
@@ -40,7 +42,7 @@ cascade_steps = {steps}
 class Desk:
     """The flows of one database, by hand; time stands still unless it is moved."""
 
-    def __init__(self, store: SqliteStore, rules: Rules) -> None:
+    def __init__(self, store: Store, rules: Rules) -> None:
         self.store = store
         self.rules = rules
         self.now = NOW
@@ -110,8 +112,9 @@ class Desk:
         return found
 
 
-async def open_desk(folder: Path, steps: int = 1) -> Desk:
+async def open_desk(folder: Path, steps: int = 1, database: str = "sqlite:///bridge.db") -> Desk:
     """A desk on a fresh database."""
-    settings = parse_settings(SETTINGS.format(steps=steps), file="bridge.toml", base_dir=folder, environ={})
+    text = SETTINGS.format(steps=steps, database=database)
+    settings = parse_settings(text, file="bridge.toml", base_dir=folder, environ={})
     rules = build_rules(settings, build_providers(settings, "https://bridge.example"))
-    return Desk(open_store(folder / "bridge.db", ""), rules)
+    return Desk(await open_database(settings), rules)

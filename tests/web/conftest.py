@@ -13,6 +13,8 @@ from bridge.assembly import open_database
 from bridge.settings import parse_settings
 
 SETTINGS = """
+[database]
+url = "{database}"
 [server]
 max_body_bytes = 20000
 trusted_proxies = ["127.0.0.0/8"]
@@ -41,10 +43,12 @@ VIEWER = {"Authorization": "Bearer a-viewer-token-for-tests"}
 
 
 @pytest.fixture
-async def web(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def web(tmp_path: Path, database: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service, without credentials."""
-    settings = parse_settings(SETTINGS, file="bridge.toml", base_dir=tmp_path, environ={})
-    service = Service(settings, open_database(settings), host="127.0.0.1", port=0)
+    settings = parse_settings(
+        SETTINGS.replace("{database}", database), file="bridge.toml", base_dir=tmp_path, environ={}
+    )
+    service = Service(settings, await open_database(settings), host="127.0.0.1", port=0)
     await service.start()
     async with httpx.AsyncClient(base_url=service.url) as client:
         yield client

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import time
-from contextlib import closing
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.databases import rows
 
 OPERATOR = {"Authorization": "Bearer an-operator-token-for-tests"}
 NEAR = "185.203.96.7"
@@ -79,14 +79,11 @@ def door(path: str, *more: str) -> bytes:
     return head(path, *(f"{name}: {value}" for name, value in DOORS[path].items()), *more)
 
 
-def stored(folder: Path) -> tuple[int, int, int]:
+async def stored(database: str, folder: Path) -> tuple[int, int, int]:
     """How many messages, callback bodies and review items are in the database."""
-    with closing(sqlite3.connect(f"{(folder / 'bridge.db').as_uri()}?mode=ro", uri=True)) as connection:
-        messages, bodies, items = (
-            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("messages", "batches", "review_items")
-        )
-    return messages, bodies, items
+    tables = ("messages", "batches", "review_items")
+    counts = [(await rows(database, folder, f"SELECT count(*) FROM {table}"))[0][0] for table in tables]
+    return counts[0], counts[1], counts[2]
 
 
 async def add_contact(web: httpx.AsyncClient) -> None:
@@ -100,7 +97,12 @@ async def add_contact(web: httpx.AsyncClient) -> None:
 @both
 @pytest.mark.parametrize("framing", ["content-length: {length}", "transfer-encoding: chunked"])
 async def test_a_client_that_goes_away_in_its_body(
-    web: httpx.AsyncClient, tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, framing: str
+    web: httpx.AsyncClient,
+    tmp_path: Path,
+    database: str,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    framing: str,
 ) -> None:
     """Half a body is nothing: nothing is stored, nothing is logged as an error, and the service goes on."""
     await add_contact(web)
@@ -114,12 +116,12 @@ async def test_a_client_that_goes_away_in_its_body(
         await line.hang_up()
     whole = await web.post(path, content=body, headers=DOORS[path])
     assert whole.status_code == 200
-    assert stored(tmp_path) == ((1, 0, 0) if "smartico" in path else (0, 1, 0))
+    assert await stored(database, tmp_path) == ((1, 0, 0) if "smartico" in path else (0, 1, 0))
     assert [each for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 @both
-async def test_a_body_in_pieces(web: httpx.AsyncClient, tmp_path: Path, path: str) -> None:
+async def test_a_body_in_pieces(web: httpx.AsyncClient, tmp_path: Path, database: str, path: str) -> None:
     """However a body is cut into segments and chunks, it is the same body."""
     await add_contact(web)
     body = BODIES[path]
@@ -138,10 +140,10 @@ async def test_a_body_in_pieces(web: httpx.AsyncClient, tmp_path: Path, path: st
     await line.say(body[20:])
     assert (await line.answer())[0] == 200
     await line.hang_up()
-    assert stored(tmp_path) == ((1, 0, 0) if "smartico" in path else (0, 1, 0))
+    assert await stored(database, tmp_path) == ((1, 0, 0) if "smartico" in path else (0, 1, 0))
 
 
-async def test_a_body_over_the_limit(web: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_body_over_the_limit(web: httpx.AsyncClient, tmp_path: Path, database: str) -> None:
     """413, with a length and without one; with a length the answer comes before the body does."""
     for path, chunked in product(DOORS, (False, True)):
         line = await connect(web)
@@ -155,7 +157,7 @@ async def test_a_body_over_the_limit(web: httpx.AsyncClient, tmp_path: Path) -> 
         assert status == 413
         assert str(LIMIT) in (answer.get("error_message") or answer["error"])
         await line.hang_up()
-    assert stored(tmp_path) == (0, 0, 0)
+    assert await stored(database, tmp_path) == (0, 0, 0)
     assert (await web.get("/healthz")).status_code == 200
 
 
@@ -173,7 +175,7 @@ async def test_the_limit_itself(web: httpx.AsyncClient) -> None:
             assert (await web.post(path, content=content, headers=headers)).status_code == 413
 
 
-async def test_an_impossible_length(web: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_an_impossible_length(web: httpx.AsyncClient, tmp_path: Path, database: str) -> None:
     """It is refused as no HTTP; nothing is stored, and the service goes on."""
     for path, length in product(DOORS, ("-1", "x", "+5", "1, 2")):
         line = await connect(web)
@@ -181,7 +183,7 @@ async def test_an_impossible_length(web: httpx.AsyncClient, tmp_path: Path) -> N
         async with asyncio.timeout(5):
             assert b" 400 " in await line.reader.readline()
         await line.hang_up()
-    assert stored(tmp_path) == (0, 0, 0)
+    assert await stored(database, tmp_path) == (0, 0, 0)
     assert (await web.get("/healthz")).status_code == 200
 
 
@@ -198,18 +200,18 @@ async def test_a_connection_takes_one_call_after_the_other(web: httpx.AsyncClien
 # --- methods and paths ---
 
 
-async def test_only_post(web: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_only_post(web: httpx.AsyncClient, tmp_path: Path, database: str) -> None:
     """Every other method is 405 with Allow, credentials or not, and nothing is looked at."""
     for path, method in product(DOORS, ("GET", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS")):
         for headers in ({}, DOORS[path]):
             answer = await web.request(method, path, content=BODIES[path], headers=headers)
             assert (answer.status_code, answer.headers["allow"]) == (405, "POST"), method
             assert bool(answer.content) == (method != "HEAD")
-    assert stored(tmp_path) == (0, 0, 0)
+    assert await stored(database, tmp_path) == (0, 0, 0)
 
 
 @both
-async def test_unknown_names(web: httpx.AsyncClient, tmp_path: Path, path: str) -> None:
+async def test_unknown_names(web: httpx.AsyncClient, tmp_path: Path, database: str, path: str) -> None:
     """Only the name itself leads anywhere; what is near it is 404 in JSON, whatever the credentials."""
     root, _, name = path.rpartition("/")
     names = [
@@ -240,7 +242,7 @@ async def test_unknown_names(web: httpx.AsyncClient, tmp_path: Path, path: str) 
         status, answer = await line.answer()
         assert (status, type(answer)) == (404, dict), each
     await line.hang_up()
-    assert stored(tmp_path) == (0, 0, 0)
+    assert await stored(database, tmp_path) == (0, 0, 0)
 
 
 async def test_unknown_roots(web: httpx.AsyncClient) -> None:

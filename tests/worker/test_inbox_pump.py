@@ -13,11 +13,11 @@ import pytest
 
 from bridge.flows import callbacks
 from bridge.metrics import Metrics
-from bridge.pii import Vault
 from bridge.store.reports import DueReport
 from bridge.store.tx import Job, Store
 from bridge.worker.inbox import InboxPump
 from tests.flows.desk import Desk, open_desk
+from tests.worker.wrapped import WrappedStore
 
 T = TypeVar("T")
 ROOT = "063464ec-a34f-4558-90c5-"
@@ -33,30 +33,20 @@ def element(number: int, word: str = "delivered") -> dict[str, Any]:
     }
 
 
-class SlowSearches:
+class SlowSearches(WrappedStore):
     """A database whose searches are answered when the test says so."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
-        self.vault: Vault = store.vault
+        super().__init__(store)
         self.searched = asyncio.Event()
         self.answer = asyncio.Event()
         self.answer.set()
 
-    async def write(self, job: Job[T]) -> T:
-        return await self.store.write(job)
-
-    async def read(self, job: Job[T]) -> T:
-        return await self.store.read(job)
-
     async def search(self, job: Job[T]) -> T:
-        found = await self.store.search(job)
+        found = await super().search(job)
         self.searched.set()
         await self.answer.wait()
         return found
-
-    async def close(self) -> None:
-        await self.store.close()
 
 
 class Inbox:

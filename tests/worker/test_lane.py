@@ -21,14 +21,15 @@ from bridge.errors import StoreError
 from bridge.flows import reporting
 from bridge.flows.rules import ReportRules
 from bridge.metrics import Metrics
-from bridge.pii import Vault
 from bridge.secret import Secret
 from bridge.store import reports
 from bridge.store.reports import DueReport
-from bridge.store.sqlite import SqliteStore, open_store
-from bridge.store.tx import Job, Tx
-from bridge.worker.lane import MISSED
+from bridge.store.sqlite import open_store
+from bridge.store.tx import Job, Store, Tx
+from bridge.worker.leases import Held
 from bridge.worker.reports import ReportPumps, ReportTarget
+from bridge.worker.stock import MISSED
+from tests.worker.wrapped import WrappedStore
 
 T = TypeVar("T")
 LANE = "sms@a.example"
@@ -85,29 +86,19 @@ class Smartico:
         return [each.key for each in self.sent]
 
 
-class WatchedStore:
+class WatchedStore(WrappedStore):
     """A database that counts how often it is read, and can be away for a while."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        self.store = store
-        self.vault: Vault = store.vault
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
         self.reads = 0
         self.failing_reads: set[int] = set()  # by number
-
-    async def write(self, job: Job[T]) -> T:
-        return await self.store.write(job)
 
     async def read(self, job: Job[T]) -> T:
         self.reads += 1
         if self.reads in self.failing_reads:
             raise StoreError("The database cannot be used now: it is away.")
-        return await self.store.read(job)
-
-    async def search(self, job: Job[T]) -> T:
-        return await self.store.search(job)
-
-    async def close(self) -> None:
-        await self.store.close()
+        return await super().read(job)
 
 
 class Office:
@@ -139,7 +130,9 @@ class Office:
             max_in_flight=in_flight,
             max_per_second=per_second,
         )
-        self.pumps = ReportPumps(self.store, rules, target, self.smartico, self.clock, Metrics())
+        self.pumps = ReportPumps(
+            self.store, rules, target, self.smartico, self.clock, Metrics(), Held(None, time.monotonic)
+        )
         await self.pumps.start()
         return self.pumps
 

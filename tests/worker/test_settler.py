@@ -11,24 +11,23 @@ import pytest
 
 from bridge.core.model import MessageId, Status, new_id
 from bridge.errors import StoreError
-from bridge.pii import Vault
 from bridge.store import reports
 from bridge.store.reports import DueReport, Settlement
 from bridge.store.sqlite import SqliteStore, open_store
 from bridge.store.tx import Job, Tx
 from bridge.worker.settler import Settler
+from tests.worker.wrapped import WrappedStore
 
 T = TypeVar("T")
 NOW = 1_795_234_921_250
 LANE = "sms@a.example"
 
 
-class Store:
+class Store(WrappedStore):
     """A database that counts writes, and fails where it is told to."""
 
     def __init__(self, store: SqliteStore) -> None:
-        self.store = store
-        self.vault: Vault = store.vault
+        super().__init__(store)
         self.writes = 0
         self.failures: list[Exception] = []  # of the next writes, the last one first
 
@@ -36,16 +35,7 @@ class Store:
         self.writes += 1
         if self.failures:
             raise self.failures.pop()
-        return await self.store.write(job)
-
-    async def read(self, job: Job[T]) -> T:
-        return await self.store.read(job)
-
-    async def search(self, job: Job[T]) -> T:
-        return await self.store.search(job)
-
-    async def close(self) -> None:
-        await self.store.close()
+        return await super().write(job)
 
 
 class Lane:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
-import secrets
 import sqlite3
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from importlib.resources import files
 from pathlib import Path
@@ -13,20 +13,23 @@ from typing import TypeVar
 
 from bridge.errors import StoreError
 from bridge.pii import Vault
+from bridge.store.keys import open_vault
 from bridge.store.sqlite.engine import Jobs, Looker, Reader, SqliteTx, Writer, connect, run_job
 from bridge.store.sqlite.lock import OwnerLock, read_owner
-from bridge.store.tx import Job, Tx
+from bridge.store.tx import Job
 
 __all__ = ["SqliteStore", "backup", "migrate", "open_reader", "open_store", "read_owner", "schema_version"]
 
 T = TypeVar("T")
 
-_MIGRATIONS = files("bridge.store").joinpath("migrations")
+_MIGRATIONS = files("bridge.store.sqlite").joinpath("migrations")
 _READERS = 3
 
 
 class SqliteStore:
-    """An open database; see `open_store` and `open_reader`."""
+    """An open database; see `open_store` and `open_reader`. One process owns it: nobody else's work is in it."""
+
+    lease_seconds: float | None = None
 
     def __init__(
         self,
@@ -53,6 +56,15 @@ class SqliteStore:
     async def search(self, job: Job[T]) -> T:
         return await self._readers[0].run(job)  # all of them take from the same queue
 
+    async def claim(self, job: Job[T]) -> T:
+        return await self.read(job)
+
+    def tell(self, topic: str) -> None:
+        """There are no others."""
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """There is nobody to be heard."""
+
     async def close(self) -> None:
         self._looker.close()
         for reader in self._readers:
@@ -76,7 +88,7 @@ def open_store(path: Path, pii_key: str) -> SqliteStore:
         _protect(path)
         writing = undo.enter_context(closing(connect(path, read_only=False)))
         migrate(writing)
-        vault = _vault(writing, pii_key)
+        vault = _run(writing, open_vault(pii_key))
         looking, *reading = [
             undo.enter_context(closing(connect(path, read_only=True))) for _ in range(1 + _READERS)
         ]
@@ -94,7 +106,7 @@ def open_reader(path: Path, pii_key: str) -> SqliteStore:
             raise StoreError(
                 f"The database {path} is not up to date: run bridge db migrate, or start bridge serve."
             )
-        vault = _vault(looking, pii_key)
+        vault = _run(looking, open_vault(pii_key))
         undo.pop_all()
     reader = Reader(reading, vault, "sqlite-reader", queue.SimpleQueue())
     return SqliteStore(vault, None, Looker(looking, vault), [reader], None)
@@ -187,45 +199,6 @@ def _scripts() -> list[str]:
 
 def _views() -> str:
     return _MIGRATIONS.joinpath("views.sql").read_text(encoding="utf-8")
-
-
-def _vault(connection: sqlite3.Connection, pii_key: str) -> Vault:
-    """The vault of this database. Without a pii_key the hash key is made once and kept in the database."""
-    vault = Vault.from_pii_key(pii_key) if pii_key else Vault(_own_hash_key(connection))
-    known = _get_meta(connection, "hash_check")
-    if known is None:
-        _set_meta(connection, "hash_check", vault.check_value)
-    elif known != vault.check_value:
-        raise StoreError(
-            "database.pii_key is not the one that this database was made with: set the former key again "
-            "(none, if there was none)."
-        )
-    return vault
-
-
-def _own_hash_key(connection: sqlite3.Connection) -> bytes:
-    key = _get_meta(connection, "hash_key")
-    if key is None:
-        key = secrets.token_bytes(32)
-        # Set only with the check value missing too: a database made with a pii_key has no hash key of its own.
-        if _get_meta(connection, "hash_check") is None:
-            _set_meta(connection, "hash_key", key)
-    return key
-
-
-def _get_meta(connection: sqlite3.Connection, key: str) -> bytes | None:
-    async def job(tx: Tx) -> bytes | None:
-        row = await tx.one("get_meta", key=key)
-        return row[0] if row else None
-
-    return _run(connection, job)
-
-
-def _set_meta(connection: sqlite3.Connection, key: str, value: bytes) -> None:
-    async def job(tx: Tx) -> None:
-        await tx.run("set_meta", key=key, value=value)
-
-    _run(connection, job)
 
 
 def _run(connection: sqlite3.Connection, job: Job[T]) -> T:

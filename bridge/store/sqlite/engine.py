@@ -54,6 +54,8 @@ _WRITER_PRAGMAS = (
 class SqliteTx:
     """The statements of `queries.sql`, by name, on one connection. Async in form, so that flows fit both engines."""
 
+    shared = False
+
     def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
         self._connection = connection
         self._execute = connection.execute

@@ -1,0 +1,200 @@
+"""PostgreSQL: any number of processes share the database. What one takes on is leased to it by name."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+from bridge.errors import StoreError
+from bridge.pii import Vault
+from bridge.store.keys import open_vault
+from bridge.store.postgres.bell import NOTIFY, Bell
+from bridge.store.postgres.engine import Connection, PostgresTx, Runner, translate
+from bridge.store.postgres.schema import check_version, migrate
+from bridge.store.tx import Job, Tx
+
+__all__ = ["PostgresStore", "open_store"]
+
+T = TypeVar("T")
+
+# Connections of one process, opened when they are needed: with the one that listens at most eleven.
+_WRITERS = 6
+_READERS = 2
+_SEARCHERS = 2
+_PRIMARY, _ANY = (
+    SessionAttribute.read_write,
+    SessionAttribute.any,
+)  # after a fail-over no writer stays at a standby
+_CONNECT_SECONDS = 5.0
+_QUICK_SECONDS = 10.0  # for one statement
+_LONG_SECONDS = 300.0
+# The server lets go of a transaction whose client hangs or is cut off, and so of the rows that it has locked.
+_IDLE_TRANSACTION = "5s"
+_ALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
+
+
+class PostgresStore:
+    """An open database; see `open_store`. `owner` is the name of this process in the leases; None: it takes none."""
+
+    lock = None  # nobody owns the database alone
+
+    def __init__(self, dsn: str, vault: Vault, *, lease_seconds: float, worker: bool) -> None:
+        self._dsn = dsn
+        self._worker = worker
+        self.vault = vault
+        self.lease_seconds: float | None = lease_seconds
+        self.name = secrets.token_hex(8)
+        self._own: Mapping[str, Any] = {
+            "owner": self.name if worker else None,
+            "lease": round(lease_seconds * 1000) if worker else None,
+        }
+        self._bell = Bell(partial(connect, dsn), self.name)
+        self._writer: Runner | None = None
+        self._reader: Runner | None = None
+        self._searcher: Runner | None = None
+
+    async def open(self) -> None:
+        """Prepares the pools."""
+        quick, long = _QUICK_SECONDS, _LONG_SECONDS
+        self._writer = Runner(await self._pool(_WRITERS, quick), self._tx, transaction=True)
+        self._reader = Runner(
+            await self._pool(_READERS, quick, read_only=True), self._view, transaction=False
+        )
+        self._searcher = Runner(
+            await self._pool(_SEARCHERS, long, read_only=True), self._view, transaction=False
+        )
+
+    async def write(self, job: Job[T]) -> T:
+        assert self._writer
+        return await self._writer.run(job)
+
+    async def claim(self, job: Job[T]) -> T:
+        return await self.write(job)
+
+    async def read(self, job: Job[T]) -> T:
+        assert self._reader
+        return await self._reader.run(job)
+
+    async def search(self, job: Job[T]) -> T:
+        assert self._searcher
+        return await self._searcher.run(job)
+
+    def tell(self, topic: str) -> None:
+        self._bell.ring(topic, self._say)
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        self._bell.listen(heard)
+
+    async def close(self) -> None:
+        await self._bell.close()
+        for runner in (self._writer, self._reader, self._searcher):
+            if runner:
+                await runner.close()
+
+    async def _say(self, payload: str) -> None:
+        async def job(tx: Tx) -> None:
+            await tx.select(NOTIFY.replace("$1", "?"), [payload])
+
+        await self.write(job)
+
+    def _tx(self, connection: Connection) -> PostgresTx:
+        return PostgresTx(connection, self.vault, self._own)
+
+    def _view(self, connection: Connection) -> PostgresTx:
+        return PostgresTx(connection, self.vault, self._own, read_only=True)
+
+    async def _pool(
+        self, size: int, seconds: float, *, read_only: bool = False
+    ) -> asyncpg.Pool[asyncpg.Record]:
+        return await asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=size,
+            timeout=_CONNECT_SECONDS,
+            target_session_attrs=_ANY if read_only else _PRIMARY,
+            command_timeout=seconds,
+            statement_cache_size=300,
+            server_settings=_settings(read_only=read_only),
+            reset=_nothing_to_reset,
+        )
+
+
+async def _nothing_to_reset(_connection: object) -> None:
+    """Jobs leave no settings behind, so that giving a connection back needs no word with the server."""
+
+
+def _settings(*, read_only: bool = False) -> dict[str, str]:
+    return {
+        "application_name": "bridge",
+        "idle_in_transaction_session_timeout": _IDLE_TRANSACTION,
+        "default_transaction_read_only": "on" if read_only else "off",
+        **_ALIVE,
+    }
+
+
+async def connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection of one's own."""
+    return await asyncpg.connect(
+        dsn,
+        timeout=_CONNECT_SECONDS,
+        command_timeout=_QUICK_SECONDS,
+        target_session_attrs=_PRIMARY,
+        server_settings=_settings(),
+    )
+
+
+async def open_store(
+    dsn: str, pii_key: str, *, lease_seconds: float = 15.0, worker: bool = True, make: bool = True
+) -> PostgresStore:
+    """Opens the database; with `make` it is created where it is empty, and brought up to date.
+
+    `worker`: this process takes work on. Raises StoreError with the mend.
+    """
+    vault = await _prepare(dsn, pii_key, make=make)
+    store = PostgresStore(dsn, vault, lease_seconds=lease_seconds, worker=worker)
+    await store.open()
+    return store
+
+
+async def _prepare(dsn: str, pii_key: str, *, make: bool) -> Vault:
+    try:
+        connection = await connect(dsn)
+    except Exception as error:
+        raise _cannot_connect(error) from None
+    try:
+        await (migrate if make else check_version)(connection)
+        return await _vault(connection, pii_key)
+    except StoreError:
+        raise
+    except Exception as error:
+        raise translate(error, "the schema") from None
+    finally:
+        connection.terminate()
+
+
+async def _vault(connection: asyncpg.Connection[asyncpg.Record], pii_key: str) -> Vault:
+    """One process at a time: two that start on a new database must agree on its key."""
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE")
+        return await open_vault(pii_key)(PostgresTx(connection, Vault(b""), {}))
+
+
+def _cannot_connect(error: Exception) -> Exception:
+    translated = translate(error, "connecting")
+    if isinstance(
+        error, ValueError
+    ):  # asyncpg names the part of the address that it cannot read, and may quote it
+        return StoreError(
+            "database.url cannot be understood: postgresql://user:password@host:5432/name is its form."
+        )
+    if isinstance(translated, StoreError):
+        reason = translated.sentence.partition(": ")[2] or translated.sentence
+        return StoreError(
+            f"PostgreSQL cannot be reached ({reason.rstrip('.')}): check database.url, and that the server runs."
+        )
+    return translated

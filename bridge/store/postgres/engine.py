@@ -1,0 +1,215 @@
+"""The PostgreSQL engine: jobs on pooled connections, each in a transaction of its own.
+
+Rows that a job is about to change are locked when it loads them (`load_messages` and others end in FOR UPDATE), in the
+order of their keys. Should two transactions wait for each other all the same, PostgreSQL ends one, and it runs again.
+Neither the error texts of asyncpg nor those of the server get out of here unread: they may quote a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg import exceptions
+from asyncpg.pool import PoolConnectionProxy
+
+from bridge.errors import StoreError
+from bridge.pii import Vault
+from bridge.store.postgres.statements import STATEMENTS, numbered
+from bridge.store.tx import Job, Row
+
+__all__ = ["Connection", "PostgresTx", "QueryError", "Runner", "translate"]
+
+T = TypeVar("T")
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+_CLOSED = "The database is closed: the bridge is stopping."
+_TRIES = 10
+_AGAIN = 0.02  # seconds at most before a transaction that got in another one's way runs again
+_ACQUIRE = 5.0  # seconds until a connection has to be there
+_CLOSE = 2.0  # seconds for the good-byes
+
+# Classes of SQLSTATE that say something of the server or of the connection, and nothing of one statement's values:
+# connection, wrong server or user, transaction killed, no such table, resources, limits, operator, system.
+_SERVER = ("08", "0A", "25", "28", "3D", "42", "53", "54", "55", "57", "58", "F0", "XX")
+
+
+class QueryError(Exception):
+    """A statement failed on its values: a bug of ours. Says which one and how, but not the values."""
+
+
+class PostgresTx:
+    """The statements by name, on one connection. `owner` and `lease_ms` go into those that lease."""
+
+    def __init__(
+        self, connection: Connection, vault: Vault, own: Mapping[str, Any], *, read_only: bool = False
+    ) -> None:
+        self._connection = connection
+        self._own = own
+        self._read_only = read_only
+        self.vault = vault
+        self.shared = not read_only
+        self.statement = ""
+
+    async def all(self, query: str, **values: Any) -> list[Row]:
+        sql, args = self._bind(query, values)
+        return list(map(tuple, await self._connection.fetch(sql, *args)))
+
+    async def one(self, query: str, **values: Any) -> Row | None:
+        sql, args = self._bind(query, values)
+        row = await self._connection.fetchrow(sql, *args)
+        return None if row is None else tuple(row)
+
+    async def any_of(self, query: str, keys: Sequence[Any], **values: Any) -> list[Row]:
+        return await self.all(query, list=[_storable(key) for key in keys], **values) if keys else []
+
+    async def run(self, query: str, **values: Any) -> int:
+        sql, args = self._bind(query, values)
+        return _count(await self._connection.execute(sql, *args))
+
+    async def run_many(self, query: str, rows: Sequence[dict[str, Any]]) -> None:
+        if len(rows) == 1:
+            await self.run(query, **rows[0])
+        elif rows:
+            statement = self._statement(query)
+            await self._connection.executemany(
+                statement.text, [self._values(statement.names, row) for row in rows]
+            )
+
+    async def select(self, sql: str, values: Sequence[Any]) -> list[Row]:
+        self.statement = "a search"
+        args = [_storable(value) for value in values]
+        return list(map(tuple, await self._connection.fetch(numbered(sql), *args)))
+
+    def _statement(self, query: str) -> Any:
+        self.statement = query
+        return STATEMENTS[query]
+
+    def _bind(self, query: str, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        statement = self._statement(query)
+        text = statement.unlocked if self._read_only else statement.text
+        return text, self._values(statement.names, values)
+
+    def _values(self, names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
+        own = self._own
+        return [_storable(values[name] if name in values else own[name]) for name in names]
+
+
+def _storable(value: Any) -> Any:
+    """PostgreSQL keeps no NUL in a text."""
+    if isinstance(value, str) and "\0" in value:
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return value
+
+
+def _count(status: str) -> int:
+    """How many rows: the last word of "UPDATE 3"."""
+    return int(status.rpartition(" ")[2])
+
+
+class Runner:
+    """Runs jobs on the connections of one pool. `transaction` False: each statement by itself, for who only reads."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        make_tx: Callable[[Connection], PostgresTx],
+        *,
+        transaction: bool,
+    ) -> None:
+        self._pool = pool
+        self._make_tx = make_tx
+        self._transaction = transaction
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    async def run(self, job: Job[T]) -> T:
+        """Runs the job, again where another transaction got in its way. Raises StoreError, or what the job raises."""
+        if self._closed:
+            raise StoreError(_CLOSED)
+        self._running += 1
+        self._idle.clear()
+        try:
+            return await self._until_through(job)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def close(self) -> None:
+        """Lets what was asked end, then closes the connections."""
+        self._closed = True
+        await self._idle.wait()
+        try:
+            async with asyncio.timeout(_CLOSE):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def _until_through(self, job: Job[T]) -> T:
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._connected(job)
+            except (exceptions.SerializationError, exceptions.DeadlockDetectedError):
+                await asyncio.sleep(random.uniform(0, _AGAIN))
+        try:
+            return await self._connected(job)
+        except (exceptions.SerializationError, exceptions.DeadlockDetectedError) as error:
+            raise StoreError(
+                "The database is too busy: other transactions got in the way ten times."
+            ) from error
+
+    async def _connected(self, job: Job[T]) -> T:
+        """On a connection, which is closed when it may be the cause of an error."""
+        try:
+            connection = await self._pool.acquire(timeout=_ACQUIRE)
+        except Exception as error:
+            raise translate(error, "connecting") from None
+        tx = self._make_tx(connection)
+        try:
+            if not self._transaction:
+                return await job(tx)
+            async with connection.transaction():
+                return await job(tx)
+        except (exceptions.SerializationError, exceptions.DeadlockDetectedError):
+            raise
+        except Exception as error:
+            translated = translate(error, tx.statement)
+            if isinstance(translated, StoreError) and not isinstance(error, StoreError):
+                connection.terminate()
+            if translated is error:
+                raise
+            raise translated from None
+        finally:
+            await self._pool.release(connection)
+
+
+def translate(error: Exception, statement: str) -> Exception:
+    """A failure of the database becomes a sentence, that of one statement a `QueryError`; others stay what they are."""
+    if isinstance(error, TimeoutError):
+        return StoreError("The database cannot be used now: it does not answer in time.")
+    if isinstance(error, exceptions.PostgresError):
+        state = str(getattr(error, "sqlstate", None) or "")
+        if state.startswith(_SERVER) or not state:
+            return StoreError(f"The database cannot be used now: {_first_line(error)}.")
+        return QueryError(f"{statement}: {type(error).__name__} ({state})")
+    if isinstance(error, ValueError) and isinstance(error, exceptions.InterfaceError):
+        return QueryError(f"{statement}: a value of the wrong kind or size")
+    if isinstance(error, exceptions.InterfaceError | exceptions.InternalClientError | OSError):
+        return StoreError(f"The database cannot be used now: {_first_line(error)}.")
+    if isinstance(error, UnicodeEncodeError):
+        return QueryError(f"{statement}: a text that is no Unicode")
+    return error
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of a server or a connection says, without the values that its further lines may hold."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    text = str(error.args[0]) if error.args else type(error).__name__
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

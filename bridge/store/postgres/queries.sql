@@ -1,0 +1,116 @@
+-- The statements that PostgreSQL needs otherwise than `bridge/store/queries.sql` has them: because several instances
+-- share the database (rows are locked before they are changed, claims are leases), or because a function has another
+-- name. Everything else runs from the shared text. Beside the values of the caller there are :owner (this instance; NULL
+-- where it does no work), :lease (milliseconds) and :clock (the time of the database, in milliseconds).
+
+-- ===== another name =====
+
+-- name: reach
+SELECT phone, phone_hash, phone_masked, EXISTS (
+    SELECT 1 FROM opt_outs
+    WHERE channel = :channel AND subject IN (
+        :of_user, 'address:' || encode(contacts.phone_hash, 'hex'), 'address:' || encode(contacts.email_hash, 'hex')))
+FROM contacts WHERE ext_user_id = :ext_user_id
+
+-- ===== locked until the transaction ends; in the order of the key, so that two instances do not wait for each other =====
+
+-- name: load_messages
+SELECT id, gateway, type, channel, provider, lane, callback_url, state, marks, owed, negatives, provider_message_id,
+       created_at, submitted_at, delivered_at, error_code, error_text
+FROM messages WHERE id IN (:list) ORDER BY id FOR UPDATE
+
+-- name: sends_now
+SELECT message_id, phase, provider, handed_at FROM sends WHERE message_id IN (:list) ORDER BY message_id FOR UPDATE
+
+-- name: sends_of_user
+SELECT s.message_id, s.phase, s.provider FROM messages AS m JOIN sends AS s ON s.message_id = m.id
+WHERE m.ext_user_id = :ext_user_id ORDER BY s.message_id FOR UPDATE OF s
+
+-- name: expired_sends
+SELECT message_id FROM sends
+WHERE provider = :provider AND phase = 'queued' AND expires_at <= :now
+ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+
+-- name: pending_statuses
+SELECT message_id, status FROM reports
+WHERE message_id IN (:list) AND state = 'pending' ORDER BY message_id, status FOR UPDATE
+
+-- name: lock_reviews
+SELECT id FROM review_items WHERE id IN (:list) ORDER BY id FOR UPDATE
+
+-- ===== claims =====
+
+-- name: due_sends
+SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at
+FROM sends AS s JOIN messages AS m ON m.id = s.message_id LEFT JOIN texts AS t ON t.message_id = s.message_id
+WHERE s.provider = :provider AND s.phase = :phase AND s.due_at <= :now
+    AND (s.phase <> 'queued' OR s.expires_at > :now)
+    AND (s.phase = 'queued' OR s.leased_until IS NULL OR s.leased_until <= :clock)
+ORDER BY s.due_at, s.message_id LIMIT :limit FOR UPDATE OF s SKIP LOCKED
+
+-- name: hand_send
+UPDATE sends SET phase = 'handed', handed_at = :now, owner = :owner, leased_until = :clock + :lease
+WHERE message_id = :message_id
+
+-- name: look_up_send
+UPDATE sends SET phase = 'lookup', due_at = :due_at, lookups = :lookups, owner = NULL, leased_until = NULL
+WHERE message_id = :message_id
+
+-- name: handed_sends
+SELECT message_id FROM sends
+WHERE provider = :provider AND phase = 'handed' AND leased_until <= :clock
+ORDER BY message_id LIMIT 1000 FOR UPDATE SKIP LOCKED
+
+-- name: waiting_sizes
+SELECT id, elements, length(body) FROM batches
+WHERE state = 'waiting' AND (leased_until IS NULL OR leased_until <= :clock OR owner = :owner)
+ORDER BY received_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+
+-- name: add_report
+INSERT INTO reports (message_id, status, seq, lane, state, due_at, owed_at, owner, leased_until)
+VALUES (:message_id, :status, :seq, :lane, 'pending', :due_at, :owed_at, :owner, :clock + :lease)
+ON CONFLICT (message_id, status) DO NOTHING
+
+-- name: due_reports
+SELECT r.message_id, r.status, r.seq, r.due_at, r.owed_at, r.attempts, r.retries, r.refusals, r.not_founds,
+       r.lane, m.gateway, m.type, m.callback_url
+FROM reports AS r JOIN messages AS m ON m.id = r.message_id
+WHERE r.lane = :lane AND r.state = 'pending' AND r.due_at IS NOT NULL AND r.due_at <= :now
+    AND (r.leased_until IS NULL OR r.leased_until <= :clock OR r.owner = :owner)
+ORDER BY r.due_at LIMIT :limit FOR UPDATE OF r SKIP LOCKED
+
+-- name: release_reports
+UPDATE reports SET due_at = :now, owner = :owner, leased_until = :clock + :lease
+WHERE message_id IN (:list) AND state = 'pending' AND due_at IS NULL
+    AND seq = (SELECT min(o.seq) FROM reports AS o WHERE o.message_id = reports.message_id AND o.state = 'pending')
+    AND NOT EXISTS (SELECT 1 FROM reports AS o
+                    WHERE o.message_id = reports.message_id AND o.state = 'pending' AND o.due_at IS NOT NULL)
+RETURNING message_id, status, seq, due_at, owed_at, attempts, retries, refusals, not_founds
+
+-- name: postpone_report
+UPDATE reports SET
+    due_at = :due_at, attempts = attempts + :attempts, retries = :retries, refusals = :refusals,
+    not_founds = :not_founds, last_error = :last_error, owner = NULL, leased_until = NULL
+WHERE message_id = :message_id AND status = :status AND state = 'pending' AND owner = :owner
+
+-- ===== leases =====
+
+-- name: lease_sends
+UPDATE sends SET owner = :owner, leased_until = :clock + :lease WHERE message_id IN (:list)
+
+-- name: lease_batches
+UPDATE batches SET owner = :owner, leased_until = :clock + :lease WHERE id IN (:list)
+
+-- name: lease_reports
+UPDATE reports SET owner = :owner, leased_until = :clock + :lease
+WHERE message_id IN (:list) AND state = 'pending' AND due_at IS NOT NULL
+
+-- name: renew_sends
+UPDATE sends SET leased_until = :clock + :lease
+WHERE message_id IN (:list) AND owner = :owner AND phase IN ('handed', 'lookup')
+RETURNING message_id
+
+-- name: renew_reports
+UPDATE reports SET leased_until = :clock + :lease
+WHERE message_id IN (:list) AND owner = :owner AND state = 'pending' AND due_at IS NOT NULL
+RETURNING message_id

@@ -1,0 +1,49 @@
+"""The statements as PostgreSQL takes them: values by number, lists as arrays, its own text where it has one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+
+from msgspec import Struct
+
+from bridge.store.queries import QUERIES, split_statements
+
+__all__ = ["OWN", "STATEMENTS", "Statement", "compile_statement", "numbered"]
+
+_NAME = re.compile(r"(?<!:):(\w+)")
+_COMMENT = re.compile(r"--.*$", re.MULTILINE)
+_LOCK = re.compile(r"\s+FOR UPDATE( OF \w+)?( SKIP LOCKED)?\s*$")
+_CLOCK = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+class Statement(Struct, frozen=True):
+    """`names` are those of the values, in the order of their numbers; `unlocked` is the text for who only reads."""
+
+    text: str
+    unlocked: str
+    names: tuple[str, ...]
+
+
+def compile_statement(text: str) -> Statement:
+    """Named values become numbered ones, `IN (:list)` becomes `= ANY ($n)`, and `:clock` the time of the database."""
+    text = _COMMENT.sub("", text).strip().replace("IN (:list)", "= ANY (:list)").replace(":clock", _CLOCK)
+    names = tuple(dict.fromkeys(_NAME.findall(text)))
+    numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
+    text = _NAME.sub(lambda found: numbers[found[1]], text)
+    return Statement(text, _LOCK.sub("", text), names)
+
+
+def numbered(sql: str) -> str:
+    """A search with `?` for its values."""
+    parts = sql.split("?")
+    return parts[0] + "".join(f"${number}{part}" for number, part in enumerate(parts[1:], 1))
+
+
+OWN: Mapping[str, str] = split_statements(
+    files("bridge.store.postgres").joinpath("queries.sql").read_text(encoding="utf-8")
+)
+STATEMENTS: Mapping[str, Statement] = {
+    name: compile_statement(text) for name, text in {**QUERIES, **OWN}.items()
+}

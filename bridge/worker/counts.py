@@ -1,0 +1,91 @@
+"""The counts that metrics and bounds go by: how much of what waits, looked up again and again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from prometheus_client import Gauge
+
+from bridge.metrics import Metrics
+from bridge.store.tx import Row, Store
+from bridge.worker.pump import Pump
+
+__all__ = ["Backlog", "CountPump"]
+
+_EVERY = 5.0  # seconds
+
+
+class Backlog:
+    """How many messages of each gateway wait for the provider; counted here, and counted anew now and then."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def accepted(self, gateway: str) -> None:
+        self._counts[gateway] = self._counts.get(gateway, 0) + 1
+
+    def left(self, gateway: str, count: int) -> None:
+        self._counts[gateway] = max(0, self._counts.get(gateway, 0) - count)
+
+    def recount(self, counts: dict[str, int]) -> None:
+        self._counts = counts
+
+    def of(self, gateway: str) -> int:
+        return self._counts.get(gateway, 0)
+
+
+class CountPump(Pump):
+    """Counts in every process, also in one that only answers: its bounds are about the whole database."""
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        backlog: Backlog,
+        *,
+        recount_inbox: Callable[[], Awaitable[None]],
+        compare: Callable[[Mapping[str, int]], None],
+        hosts_down: Callable[[], Iterable[str]],
+    ) -> None:
+        super().__init__("count")
+        self._store = store
+        self._metrics = metrics
+        self._backlog = backlog
+        self._recount_inbox = recount_inbox
+        self._compare = compare
+        self._hosts_down = hosts_down
+
+    async def step(self) -> float | None:
+        """One round."""
+        await self._count()
+        return _EVERY
+
+    async def _count(self) -> None:
+        read = self._store.search
+        waiting = await read(lambda tx: tx.all("count_sends"))
+        owed = await read(lambda tx: tx.all("count_pending_reports"))
+        dead = await read(lambda tx: tx.one("count_dead_reports"))
+        reviews = await read(lambda tx: tx.all("count_reviews"))
+        self._compare(dict(owed))
+        self._recount_backlog(waiting)
+        _fill(self._metrics.sends_waiting, waiting)
+        _fill(self._metrics.reports_waiting, owed)
+        _fill(self._metrics.review_open, reviews)
+        _fill(self._metrics.host_left_alone, [(host, 1) for host in self._hosts_down()])
+        self._metrics.reports_dead.set(dead[0] if dead else 0)
+        await self._recount_inbox()
+
+    def _recount_backlog(self, sends: Sequence[Row]) -> None:
+        pending: Counter[str] = Counter()
+        for gateway, phase, count in sends:
+            if phase != "review":
+                pending[gateway] += count
+        self._backlog.recount(dict(pending))
+
+
+def _fill(gauge: Gauge, rows: Sequence[Row]) -> None:
+    """The labels and the count of each row; labels that are gone are gone."""
+    gauge.clear()
+    for *labels, count in rows:
+        gauge.labels(*labels).set(count)

@@ -1,0 +1,152 @@
+"""Everything that works, built from the settings: the pumps, their transports, and the leases on what is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from bridge.core.model import Millis
+from bridge.flows.rules import Rules
+from bridge.metrics import Metrics
+from bridge.providers.protocol import Provider
+from bridge.secret import Secret
+from bridge.settings import Settings
+from bridge.store.tx import Store
+from bridge.transport import ProviderTransport, ReportTransport
+from bridge.worker.counts import Backlog
+from bridge.worker.inbox import InboxPump
+from bridge.worker.leases import Leases
+from bridge.worker.pump import Pump
+from bridge.worker.reports import ReportPumps, ReportTarget
+from bridge.worker.sends import SendPump
+from bridge.worker.upkeep import UpkeepPump
+
+__all__ = ["ANYTHING", "INBOX", "REPORTS", "Crew", "sends_of"]
+
+# What processes that share a database tell each other about.
+INBOX = "inbox"
+REPORTS = "reports"
+ANYTHING = ""
+
+
+def sends_of(provider: str) -> str:
+    """The topic of messages that wait for a provider."""
+    return f"send:{provider}"
+
+
+class Crew:
+    """`recover`, then `start`; `stop`, then `drain` or `abandon`; `close`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        rules: Rules,
+        providers: Mapping[str, Provider],
+        clock: Callable[[], Millis],
+        metrics: Metrics,
+        backlog: Backlog,
+        inbox: InboxPump,
+    ) -> None:
+        self._settings = settings
+        self.inbox = inbox
+        smartico = settings.smartico
+        self._report_transport = ReportTransport(public_only=not smartico.allow_insecure_callbacks)
+        target = ReportTarget(
+            api_key=self._api_key,
+            callback_hosts=smartico.callback_hosts,
+            allow_insecure_callbacks=smartico.allow_insecure_callbacks,
+            timeout_seconds=smartico.timeout_seconds,
+            max_in_flight=smartico.max_in_flight,
+            max_per_second=smartico.max_per_second,
+        )
+        self._leases = Leases(store)
+        self.reports = ReportPumps(
+            store, rules.reports, target, self._report_transport, clock, metrics, self._leases.reports
+        )
+        self._provider_transports = {
+            name: ProviderTransport(settings.providers[name].max_in_flight) for name in providers
+        }
+        self.sends = {
+            name: SendPump(
+                provider,
+                store,
+                rules,
+                self._provider_transports[name],
+                clock,
+                metrics,
+                max_in_flight=settings.providers[name].max_in_flight,
+                held=self._leases.sends,
+                reported=self.reports.hand_over,
+                left=backlog.left,
+            )
+            for name, provider in providers.items()
+        }
+        self._upkeep = UpkeepPump(
+            store, rules, clock, reported=self.reports.hand_over, buried=self.reports.buried
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leasing: asyncio.Task[None] | None = None
+
+    def _api_key(self, gateway: str) -> Secret:
+        """Also for reports of a gateway that left the settings."""
+        known = gateway in self._settings.gateways
+        return self._settings.gateway_api_key(gateway) if known else self._settings.smartico.api_key
+
+    @property
+    def _pumps(self) -> list[Pump]:
+        return [*self.sends.values(), self.inbox, self._upkeep]
+
+    async def start(self) -> None:
+        """Takes up what a crash left, then works. Raises StoreError."""
+        for pump in self.sends.values():
+            await pump.recover()
+        await self.reports.start()
+        self._tasks = [asyncio.create_task(pump.run(), name=pump.name) for pump in self._pumps]
+        self._leasing = asyncio.create_task(self._leases.run(), name=self._leases.name)
+
+    def heard(self, topic: str) -> None:
+        """Another process, or somebody here, has work of this kind for us."""
+        if topic in (INBOX, ANYTHING):
+            self.inbox.wake()
+        if topic in (REPORTS, ANYTHING):
+            self._upkeep.spawn(self._upkeep.insist(self.reports.look_everywhere))
+        for name, pump in self.sends.items():
+            if topic == sends_of(name):
+                pump.wake()
+            elif topic == ANYTHING:
+                pump.recheck()
+
+    async def stop(self) -> None:
+        """Takes nothing new on."""
+        for pump in self._pumps:
+            await pump.stop()
+        await self.reports.stop()
+
+    async def drain(self) -> None:
+        """Waits for what is under way; its leases are renewed until then."""
+        for pump in self._pumps:
+            await pump.drain()
+        await self.reports.drain()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_leasing()
+
+    async def abandon(self) -> None:
+        """Ends what is under way: the store says what has to be taken up again."""
+        for pump in self._pumps:
+            pump.abandon()
+        self.reports.abandon()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_leasing()
+
+    async def _end_leasing(self) -> None:
+        await self._leases.stop()
+        if self._leasing:
+            await asyncio.gather(self._leasing, return_exceptions=True)
+
+    async def close(self) -> None:
+        for transport in self._provider_transports.values():
+            await transport.close()
+        await self._report_transport.close()

@@ -1,0 +1,92 @@
+"""Two instances on one database: killed, frozen, cut off; together they lose nothing, send nothing twice, keep the order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bridge.sim import RevicomFaults, SmarticoFaults
+from tests.e2e.stage import eventually
+from tests.instances.cluster import Cluster, open_cluster
+from tests.postgres import PostgresServer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+FAULTS = RevicomFaults(
+    slow=0.2, slow_seconds=0.2, early=0.2, shuffle=0.5, repeat_batch=0.2, repeat_element=0.1, reset_after=0.05
+)
+SMARTICO_FAULTS = SmarticoFaults(error=0.05, slow=0.05, slow_seconds=0.3)
+
+
+@pytest.fixture
+async def url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """An empty database."""
+    made = await postgres.create()
+    yield made
+    await postgres.drop(made)
+
+
+def assert_nothing_went_wrong(cluster: Cluster) -> None:
+    verdict = cluster.verdict()
+    assert not verdict.sent_twice
+    assert not verdict.unexpected
+    assert not verdict.out_of_order
+
+
+async def test_both_work_and_nothing_is_done_twice(tmp_path: Path, url: str) -> None:
+    """Without any failure: 400 messages over two instances, each sent once, each status reported once, in order."""
+    async with open_cluster(tmp_path, url) as cluster:
+        await cluster.traffic(400, 200)
+        await eventually(cluster.settled, 60)
+        verdict = cluster.verdict()
+        assert not verdict.lost
+        assert_nothing_went_wrong(cluster)
+        repeated = [each.ext_message_id for each in cluster.smartico.ledger.listing() if each.repeated]
+        assert repeated == []
+
+
+async def test_kill_9_of_one_after_the_other(tmp_path: Path, url: str) -> None:
+    """Six kills during 400 messages, while peers misbehave: the one that is left takes over, and so in turn."""
+    draw = random.Random(11)
+    faults = {"provider_faults": FAULTS, "smartico_faults": SMARTICO_FAULTS}
+    async with open_cluster(tmp_path, url, **faults) as cluster:  # type: ignore[arg-type]
+        traffic = cluster.traffic(400, 60)
+        for number in range(6):
+            await asyncio.sleep(draw.uniform(0.3, 1.2))
+            victim = cluster.instances[number % 2]
+            await victim.kill()
+            await asyncio.sleep(draw.uniform(0.1, 1.0))
+            await victim.start()
+        await traffic
+        assert len(cluster.smartico.ledger.accepted) == 400
+        await eventually(cluster.settled, 90)
+        assert_nothing_went_wrong(cluster)
+
+
+async def test_a_dead_instance_is_missed_by_nobody(tmp_path: Path, url: str) -> None:
+    """One is killed in the middle and never comes back: the other finishes its work once the leases end."""
+    async with open_cluster(tmp_path, url, provider_faults=FAULTS) as cluster:
+        traffic = cluster.traffic(200, 80)
+        await asyncio.sleep(1.2)
+        await cluster.instances[0].kill()
+        await traffic
+        await eventually(cluster.settled, 60)
+        assert_nothing_went_wrong(cluster)
+
+
+async def test_one_that_hangs_is_taken_over_and_does_no_harm_when_it_wakes(tmp_path: Path, url: str) -> None:
+    """One is frozen for longer than its leases, three times: the other goes on, and what wakes up sends nothing twice."""
+    async with open_cluster(tmp_path, url, provider_faults=FAULTS) as cluster:
+        traffic = cluster.traffic(300, 50)
+        for number in range(3):
+            await asyncio.sleep(0.7)
+            cluster.instances[number % 2].freeze()
+            await asyncio.sleep(3.5)
+            cluster.instances[number % 2].thaw()
+        await traffic
+        await eventually(cluster.settled, 90)
+        assert_nothing_went_wrong(cluster)
