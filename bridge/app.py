@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
-import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import structlog
 
-from bridge import __version__
 from bridge.assembly import (
     accepting_gateway,
     build_providers,
     build_rules,
     built_gateways,
     built_providers,
-    open_database,
 )
 from bridge.core.model import Millis, new_id
-from bridge.errors import StoreError
+from bridge.errors import BridgeError, StoreError
 from bridge.flows.accepting import Accepting, Gateway
 from bridge.metrics import Metrics
 from bridge.settings import Settings
 from bridge.store.reports import DueReport
-from bridge.store.sqlite import SqliteStore
 from bridge.store.tx import Store, Tx
 from bridge.web.context import GatewayDoor, Lifespan, Operator, ProviderDoor, WebContext
 from bridge.web.server import WebServer, bind, create_web
@@ -37,7 +32,7 @@ from bridge.worker.counts import Backlog, CountPump
 from bridge.worker.crew import ANYTHING, INBOX, REPORTS, Crew, sends_of
 from bridge.worker.inbox import InboxPump
 
-__all__ = ["Role", "Service", "clock", "make_id", "serve"]
+__all__ = ["Role", "Service", "clock", "listen", "make_id"]
 
 Role = Literal["all", "web", "worker"]
 
@@ -82,7 +77,7 @@ class Service:
         self.metrics = Metrics()
         self.lifespan = Lifespan()
         self.backlog = Backlog()
-        self._socket = self._bind(host, port)
+        self._socket = listen(host, port)
         self.url = _url(self._socket)
         self.providers = build_providers(settings, self.url if reached_here else settings.server.public_url)
         self.rules = build_rules(settings, self.providers)
@@ -97,15 +92,6 @@ class Service:
             hosts_down=self.crew.reports.hosts_down if self.crew else dict,
         )
         self._web = WebServer(create_web(self._context()), host, port)
-
-    @staticmethod
-    def _bind(host: str, port: int) -> socket.socket:
-        try:
-            return bind(host, port)
-        except OSError as error:
-            raise StoreError(
-                f"{host}:{port} cannot be listened on ({error.strerror}): choose another port."
-            ) from None
 
     def _crew(self) -> Crew:
         return Crew(
@@ -234,41 +220,17 @@ def _nothing_to_compare(_: Mapping[str, int]) -> None:
     """Only a worker knows what it has."""
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises BridgeError."""
+    try:
+        return bind(host, port)
+    except OSError as error:
+        raise BridgeError(
+            f"{host}:{port} cannot be listened on ({error.strerror}): choose another port."
+        ) from None
+
+
 def _url(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{host}:{port}"
-
-
-async def serve(
-    settings: Settings, *, host: str, port: int, role: Role, started: Callable[[Service], None]
-) -> None:
-    """Runs the service until SIGTERM or SIGINT; a second signal ends the process at once. Raises BridgeError."""
-    store = await open_database(settings, worker=role != "web")
-    try:
-        service = Service(settings, store, host=host, port=port, role=role)
-    except BaseException:
-        await store.close()
-        raise
-    stopping = asyncio.Event()
-    _listen_to_signals(stopping)
-    await service.start()
-    if isinstance(store, SqliteStore) and store.lock:
-        store.lock.note({"url": service.url, "version": __version__})
-    started(service)
-    await stopping.wait()
-    _log.info("stopping")
-    await service.stop()
-    _log.info("stopped")
-
-
-def _listen_to_signals(stopping: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def asked(number: int) -> None:
-        if stopping.is_set():
-            os._exit(128 + number)
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked, number)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["BridgeError", "Problem", "SettingsError", "StoreError"]
+__all__ = ["BridgeError", "Problem", "SettingsError", "StoreAwayError", "StoreError"]
 
 
 class BridgeError(Exception):
@@ -42,3 +42,7 @@ class SettingsError(BridgeError):
 
 class StoreError(BridgeError):
     """The database cannot be opened, read or written."""
+
+
+class StoreAwayError(StoreError):
+    """The server of the database cannot be reached now; it may come back by itself."""

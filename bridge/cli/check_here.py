@@ -1,4 +1,4 @@
-"""What `bridge check` looks at on this machine: mapping tables, SQLite, database, disk and clock."""
+"""What `bridge check` looks at without peers: mapping tables, database (SQLite: also library and disk) and clock."""
 
 from __future__ import annotations
 
@@ -27,13 +27,26 @@ _SANE_YEARS = range(2026, 2100)
 async def check_here(settings: Settings) -> AsyncIterator[Finding]:
     for finding in _check_tables(settings):
         yield finding
+    async for finding in (
+        _check_sqlite_file(settings) if settings.database.is_sqlite else _check_postgres(settings)
+    ):
+        yield finding
+    yield check_clock(datetime.now(UTC))
+
+
+async def _check_sqlite_file(settings: Settings) -> AsyncIterator[Finding]:
     yield _check_sqlite()
     yield await _check_database(settings)
-    if settings.database.is_sqlite:
-        folder = settings.database_path().parent
-        if folder.is_dir():
-            yield check_disk(folder, shutil.disk_usage(folder).free)
-    yield check_clock(datetime.now(UTC))
+    folder = settings.database_path().parent
+    if folder.is_dir():
+        yield check_disk(folder, shutil.disk_usage(folder).free)
+
+
+async def _check_postgres(settings: Settings) -> AsyncIterator[Finding]:
+    from bridge.cli.check_postgres import check_postgres
+
+    for finding in await check_postgres(settings):
+        yield finding
 
 
 def _check_tables(settings: Settings) -> Iterator[Finding]:

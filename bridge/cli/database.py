@@ -1,4 +1,4 @@
-"""`bridge db`: the database file itself."""
+"""`bridge db`: the database itself, a SQLite file or one on a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import rich_click as click
 from bridge.cli.access import find_owner, open_for_reading, prepare_database
 from bridge.cli.options import config_option, json_option, read_settings
 from bridge.cli.output import print_json, print_record
+from bridge.cli.postgres import asyncpg_needed
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def migrate_command(as_json: bool, config: Path) -> None:
 @json_option
 @config_option
 def status_command(as_json: bool, config: Path) -> None:
-    """Show the file, who owns it, and how much of what is in it.
+    """Show the database, who uses it, and how much of what is in it.
 
-    Looks at every row: on large files it takes a while.
+    Looks at every row: on large databases it takes a while.
     """
     status = asyncio.run(_status(read_settings(config)))
     if as_json:
@@ -58,7 +59,7 @@ def status_command(as_json: bool, config: Path) -> None:
 @json_option
 @config_option
 def backup_command(file: Path, as_json: bool, config: Path) -> None:
-    """Copy the database into a new FILE, also while a service runs.
+    """Copy the SQLite database into a new FILE, also while a service runs. For PostgreSQL there is pg_dump.
 
     Whoever restores it needs the database.pii_key of today.
     """
@@ -70,7 +71,40 @@ def backup_command(file: Path, as_json: bool, config: Path) -> None:
         print(f"{file} is written ({size:,} bytes). Keep database.pii_key with it, but not beside it.")
 
 
+@database_group.command(
+    "copy", epilog="Example: bridge db copy --to postgresql://bridge:password@db.example:5432/bridge"
+)
+@click.option(
+    "--to",
+    "url",
+    required=True,
+    metavar="URL",
+    help="An empty PostgreSQL database, as database.url would name it. $PGPASSWORD can hold the password.",
+)
+@json_option
+@config_option
+def copy_command(url: str, as_json: bool, config: Path) -> None:
+    """Move from SQLite to PostgreSQL: copy everything into an empty database, and compare both.
+
+    Stop bridge before. Nothing is kept of a copy that fails. The SQLite file stays as it is.
+    """
+    from bridge.cli.database_copy import copy_database, target_settings
+
+    settings = read_settings(config)
+    result = asyncio.run(copy_database(settings, target_settings(settings, url)))
+    if as_json:
+        print_json(result)
+    else:
+        print(
+            f"{result.rows:,} rows of {len(result.tables)} tables are now in {result.target}, and the check found them "
+            f"equal.\nNext: set database.url to that database, keep database.pii_key, and start bridge. "
+            f"{result.source} is as it was; no bridge may serve from it any more."
+        )
+
+
 async def _migrate(settings: Settings) -> dict[str, Any]:
+    if not settings.database.is_sqlite:
+        return await _migrate_postgres(settings)
     from bridge.store.sqlite import latest_version, schema_version
 
     owner, path = find_owner(settings), settings.database_path()
@@ -81,19 +115,24 @@ async def _migrate(settings: Settings) -> dict[str, Any]:
     return {"path": str(path), "before": before, "after": schema_version(path)}
 
 
+async def _migrate_postgres(settings: Settings) -> dict[str, Any]:
+    with asyncpg_needed():
+        from bridge.store.postgres.facts import latest_version, read_schema_version
+
+    before = await read_schema_version(settings.database.url.reveal())
+    async with open_for_reading(settings):
+        return {"path": settings.database_name(), "before": before, "after": latest_version()}
+
+
 async def _status(settings: Settings) -> dict[str, Any]:
     from bridge.store.figures import count_all
-    from bridge.store.sqlite.facts import read_facts
 
-    owner, path = find_owner(settings), settings.database_path()
+    owner = find_owner(settings)
     async with open_for_reading(settings) as store:
-        figures, facts = await store.search(count_all), read_facts(path)
+        figures = await store.search(count_all)
+        about = _about_file(settings, owner) if settings.database.is_sqlite else await _about_server(settings)
     return {
-        "path": str(path),
-        "bytes": facts.bytes,
-        "schema_version": facts.schema_version,
-        "journal": facts.journal,
-        "owner": owner,
+        **about,
         "messages": figures.messages,
         "reports_owed": figures.reports.get("pending", 0),
         "reports_done": figures.reports.get("done", 0),
@@ -103,7 +142,41 @@ async def _status(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _about_file(settings: Settings, owner: dict[str, str] | None) -> dict[str, Any]:
+    from bridge.store.sqlite.facts import read_facts
+
+    path = settings.database_path()
+    facts = read_facts(path)
+    return {
+        "path": str(path),
+        "bytes": facts.bytes,
+        "schema_version": facts.schema_version,
+        "journal": facts.journal,
+        "owner": owner,
+    }
+
+
+async def _about_server(settings: Settings) -> dict[str, Any]:
+    from bridge.store.postgres.facts import count_leases, read_schema_version, read_server
+
+    dsn = settings.database.url.reveal()
+    server, leases = await read_server(dsn), await count_leases(dsn)
+    return {
+        "path": settings.database_name(),
+        "bytes": server.bytes,
+        "schema_version": await read_schema_version(dsn),
+        "server": f"PostgreSQL {server.version}",
+        "leases": leases.held,
+        "lease_owners": leases.owners,
+    }
+
+
 async def _backup(settings: Settings, file: Path) -> None:
+    if not settings.database.is_sqlite:
+        raise BridgeError(
+            "bridge db backup copies SQLite files: use pg_dump for PostgreSQL, such as "
+            f"pg_dump --format=custom --username=USER --file=bridge.dump {settings.database_name()}"
+        )
     from bridge.store.sqlite import backup
 
     await prepare_database(settings)

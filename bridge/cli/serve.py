@@ -60,7 +60,7 @@ def _warn(settings: Settings) -> None:
 
 
 def _run(settings: Settings, host: str, port: int, role: Role) -> None:
-    from bridge.app import serve
+    from bridge.process import serve
 
     def started(service: Service) -> None:
         click.echo(_introduction(settings, service))

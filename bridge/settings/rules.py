@@ -114,7 +114,9 @@ def _is_postgresql_url(text: str) -> bool:
         usable = parts.scheme == "postgresql" and parts.port != 0
     except ValueError:
         return False
-    return usable and bool(parts.hostname or "host=" in parts.query) and len(parts.path) > 1
+    # An @ in the path is one behind a slash in the password, which would be shown as a part of the name.
+    named = len(parts.path) > 1 and "@" not in parts.path
+    return usable and named and bool(parts.hostname or "host=" in parts.query)
 
 
 def _is_host_pattern(text: str) -> bool:

@@ -86,6 +86,9 @@ class Store(Protocol):
     async def claim(self, job: Job[T]) -> T:
         """Runs a quick job that takes work on: a write where others could take it, too, else a `read`."""
 
+    async def check(self) -> None:
+        """Raises StoreError when nothing can be written now, without waiting for better times."""
+
     def tell(self, topic: str) -> None:
         """Wakes the workers of the other processes: there is new work of this kind. It may get lost."""
 

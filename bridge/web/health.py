@@ -10,7 +10,6 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from bridge.errors import StoreError
-from bridge.store.tx import Tx
 from bridge.web.access import operator_of
 from bridge.web.context import WebContext
 
@@ -59,13 +58,9 @@ async def _why_not(ctx: WebContext) -> str | None:
         return "stopping"
     try:
         async with asyncio.timeout(_STORE_PATIENCE):
-            await ctx.store.write(_nothing)
+            await ctx.store.check()
     except StoreError as error:
         return error.sentence
     except TimeoutError:
         return "The database does not answer in time."
     return None
-
-
-async def _nothing(tx: Tx) -> None:
-    await tx.one("get_meta", key="hash_check")

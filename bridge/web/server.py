@@ -22,6 +22,7 @@ from bridge.web.context import WebContext
 from bridge.web.health import health_routes
 from bridge.web.openapi import DescriptionPlugin
 from bridge.web.sends import send_routes
+from bridge.web.waiting import WaitingRoom
 
 __all__ = ["Problem", "WebServer", "create_web"]
 
@@ -89,7 +90,7 @@ def _answer(problem: Problem, headers: dict[str, str]) -> Response[bytes]:
 class WebServer(uvicorn.Server):
     """uvicorn without its signal handlers: the service decides when to stop."""
 
-    def __init__(self, app: Litestar, host: str, port: int) -> None:
+    def __init__(self, app: Litestar | WaitingRoom, host: str, port: int) -> None:
         super().__init__(
             uvicorn.Config(
                 app,

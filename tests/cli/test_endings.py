@@ -107,23 +107,6 @@ def test_a_database_of_another_key_is_refused(bridge: Run, folder: Path) -> None
     assert "pii_key" in result.err
 
 
-def test_postgresql_is_refused_for_now(bridge: Run, folder: Path) -> None:
-    """Every command says so, not only serve."""
-    text = (folder / "bridge.toml").read_text()
-    (folder / "bridge.toml").write_text(
-        text.replace("sqlite:///bridge.db", "postgresql://u:p@localhost/bridge")
-    )
-    for arguments in (
-        ["db", "status"],
-        ["db", "migrate"],
-        ["messages", "find", "x"],
-        ["contacts", "delete", "x"],
-    ):
-        result = bridge(*arguments)
-        assert result.code == 1, arguments
-        assert "PostgreSQL is not built in this version" in result.err
-
-
 def test_what_nobody_foresaw_is_one_sentence(folder: Path) -> None:
     """Without any standard output there is nowhere to print to: the type is said, and BRIDGE_DEBUG=1 shows more."""
     command = ["sh", "-c", f"exec {sys.executable} -m bridge db status --json >&-"]

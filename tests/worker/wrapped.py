@@ -32,6 +32,9 @@ class WrappedStore:
     async def claim(self, job: Job[T]) -> T:
         return await self.store.claim(job)
 
+    async def check(self) -> None:
+        await self.store.check()
+
     def tell(self, topic: str) -> None:
         self.store.tell(topic)
 

@@ -8,9 +8,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
+from asyncpg import exceptions
 from asyncpg.connect_utils import SessionAttribute
+from asyncpg.exceptions import TargetServerAttributeNotMatched
 
-from bridge.errors import StoreError
+from bridge.errors import StoreAwayError, StoreError
 from bridge.pii import Vault
 from bridge.store.keys import open_vault
 from bridge.store.postgres.bell import NOTIFY, Bell
@@ -30,6 +32,15 @@ _PRIMARY, _ANY = (
     SessionAttribute.read_write,
     SessionAttribute.any,
 )  # after a fail-over no writer stays at a standby
+# What passes: the server does not run, starts or stops, is a standby, has no connection left, or the way to it is cut.
+_AWAY = (
+    OSError,
+    TimeoutError,
+    exceptions.PostgresConnectionError,
+    exceptions.OperatorInterventionError,
+    exceptions.TooManyConnectionsError,
+    TargetServerAttributeNotMatched,
+)
 _CONNECT_SECONDS = 5.0
 _QUICK_SECONDS = 10.0  # for one statement
 _LONG_SECONDS = 300.0
@@ -72,6 +83,10 @@ class PostgresStore:
     async def write(self, job: Job[T]) -> T:
         assert self._writer
         return await self._writer.run(job)
+
+    async def check(self) -> None:
+        assert self._writer
+        await self._writer.run(_nothing, patience=0)
 
     async def claim(self, job: Job[T]) -> T:
         return await self.write(job)
@@ -122,6 +137,10 @@ class PostgresStore:
             server_settings=_settings(read_only=read_only),
             reset=_nothing_to_reset,
         )
+
+
+async def _nothing(tx: Tx) -> None:
+    await tx.one("get_meta", key="hash_check")
 
 
 async def _nothing_to_reset(_connection: object) -> None:
@@ -192,9 +211,8 @@ def _cannot_connect(error: Exception) -> Exception:
         return StoreError(
             "database.url cannot be understood: postgresql://user:password@host:5432/name is its form."
         )
-    if isinstance(translated, StoreError):
-        reason = translated.sentence.partition(": ")[2] or translated.sentence
-        return StoreError(
-            f"PostgreSQL cannot be reached ({reason.rstrip('.')}): check database.url, and that the server runs."
-        )
-    return translated
+    if not isinstance(translated, StoreError):
+        return translated
+    reason = (translated.sentence.partition(": ")[2] or translated.sentence).rstrip(".")
+    kind = StoreAwayError if isinstance(error, _AWAY) else StoreError
+    return kind(f"PostgreSQL cannot be reached ({reason}): check database.url, and that the server runs.")

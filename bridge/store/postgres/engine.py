@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -21,20 +23,30 @@ from bridge.pii import Vault
 from bridge.store.postgres.statements import STATEMENTS, numbered
 from bridge.store.tx import Job, Row
 
-__all__ = ["Connection", "PostgresTx", "QueryError", "Runner", "translate"]
+__all__ = ["Connection", "PostgresTx", "QueryError", "Runner", "storable", "translate"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 _CLOSED = "The database is closed: the bridge is stopping."
-_TRIES = 10
+_BUSY = "The database is too busy: other transactions get in the way again and again."
 _AGAIN = 0.02  # seconds at most before a transaction that got in another one's way runs again
+_PATIENCE = 3.0  # seconds for which that is tried, and a server that went away is waited for (a restart takes one)
+_AWAY_PAUSE = 0.2  # seconds at most between tries to connect
 _ACQUIRE = 5.0  # seconds until a connection has to be there
 _CLOSE = 2.0  # seconds for the good-byes
 
 # Classes of SQLSTATE that say something of the server or of the connection, and nothing of one statement's values:
 # connection, wrong server or user, transaction killed, no such table, resources, limits, operator, system.
 _SERVER = ("08", "0A", "25", "28", "3D", "42", "53", "54", "55", "57", "58", "F0", "XX")
+
+_LOST = (
+    OSError,
+    exceptions.InterfaceError,
+    exceptions.InternalClientError,
+    exceptions.PostgresConnectionError,
+    exceptions.OperatorInterventionError,
+)
 
 
 class QueryError(Exception):
@@ -64,7 +76,7 @@ class PostgresTx:
         return None if row is None else tuple(row)
 
     async def any_of(self, query: str, keys: Sequence[Any], **values: Any) -> list[Row]:
-        return await self.all(query, list=[_storable(key) for key in keys], **values) if keys else []
+        return await self.all(query, list=[storable(key) for key in keys], **values) if keys else []
 
     async def run(self, query: str, **values: Any) -> int:
         sql, args = self._bind(query, values)
@@ -81,7 +93,7 @@ class PostgresTx:
 
     async def select(self, sql: str, values: Sequence[Any]) -> list[Row]:
         self.statement = "a search"
-        args = [_storable(value) for value in values]
+        args = [storable(value) for value in values]
         return list(map(tuple, await self._connection.fetch(numbered(sql), *args)))
 
     def _statement(self, query: str) -> Any:
@@ -95,10 +107,10 @@ class PostgresTx:
 
     def _values(self, names: Sequence[str], values: Mapping[str, Any]) -> list[Any]:
         own = self._own
-        return [_storable(values[name] if name in values else own[name]) for name in names]
+        return [storable(values[name] if name in values else own[name]) for name in names]
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """PostgreSQL keeps no NUL in a text."""
     if isinstance(value, str) and "\0" in value:
         return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -108,6 +120,15 @@ def _storable(value: Any) -> Any:
 def _count(status: str) -> int:
     """How many rows: the last word of "UPDATE 3"."""
     return int(status.rpartition(" ")[2])
+
+
+class _AgainError(Exception):
+    """Nothing was committed, so the job may run again. `cause` is what to say if it does not."""
+
+    def __init__(self, cause: Exception, pause: float) -> None:
+        super().__init__()
+        self.cause = cause
+        self.pause = pause
 
 
 class Runner:
@@ -128,14 +149,17 @@ class Runner:
         self._idle.set()
         self._closed = False
 
-    async def run(self, job: Job[T]) -> T:
-        """Runs the job, again where another transaction got in its way. Raises StoreError, or what the job raises."""
+    async def run(self, job: Job[T], patience: float = _PATIENCE) -> T:
+        """Runs the job; again, for `patience` seconds, while it is certain that nothing of it was committed.
+
+        Raises StoreError, or what the job raises.
+        """
         if self._closed:
             raise StoreError(_CLOSED)
         self._running += 1
         self._idle.clear()
         try:
-            return await self._until_through(job)
+            return await self._until_through(job, patience)
         finally:
             self._running -= 1
             if not self._running:
@@ -151,42 +175,70 @@ class Runner:
         except TimeoutError:
             self._pool.terminate()
 
-    async def _until_through(self, job: Job[T]) -> T:
-        for _ in range(_TRIES - 1):
+    async def _until_through(self, job: Job[T], patience: float) -> T:
+        end = monotonic() + patience
+        while True:
             try:
                 return await self._connected(job)
-            except (exceptions.SerializationError, exceptions.DeadlockDetectedError):
-                await asyncio.sleep(random.uniform(0, _AGAIN))
-        try:
-            return await self._connected(job)
-        except (exceptions.SerializationError, exceptions.DeadlockDetectedError) as error:
-            raise StoreError(
-                "The database is too busy: other transactions got in the way ten times."
-            ) from error
+            except _AgainError as error:
+                if monotonic() > end:
+                    raise error.cause from None
+                await asyncio.sleep(random.uniform(0, error.pause))
 
     async def _connected(self, job: Job[T]) -> T:
         """On a connection, which is closed when it may be the cause of an error."""
         try:
             connection = await self._pool.acquire(timeout=_ACQUIRE)
         except Exception as error:
-            raise translate(error, "connecting") from None
+            raise _AgainError(translate(error, "connecting"), _AWAY_PAUSE) from None
         tx = self._make_tx(connection)
         try:
             if not self._transaction:
                 return await job(tx)
-            async with connection.transaction():
-                return await job(tx)
-        except (exceptions.SerializationError, exceptions.DeadlockDetectedError):
+            return await self._in_transaction(connection, tx, job)
+        except _AgainError:
+            _cut(connection)
             raise
         except Exception as error:
             translated = translate(error, tx.statement)
             if isinstance(translated, StoreError) and not isinstance(error, StoreError):
-                connection.terminate()
+                _cut(connection)
             if translated is error:
                 raise
             raise translated from None
         finally:
+            await self._give_back(connection)
+
+    async def _in_transaction(self, connection: Connection, tx: PostgresTx, job: Job[T]) -> T:
+        transaction = connection.transaction()
+        try:
+            await transaction.start()
+            value = await job(tx)
+        except (exceptions.SerializationError, exceptions.DeadlockDetectedError):
+            await transaction.rollback()
+            raise _AgainError(StoreError(_BUSY), _AGAIN) from None
+        except _LOST as error:
+            if isinstance(error, ValueError):  # asyncpg's word for a value that does not fit
+                await transaction.rollback()
+                raise
+            raise _AgainError(translate(error, tx.statement), _AWAY_PAUSE) from None
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.commit()
+        return value
+
+    async def _give_back(self, connection: PoolConnectionProxy[asyncpg.Record]) -> None:
+        """What the connection does now says nothing of the job: that is committed, or has failed, already."""
+        try:
             await self._pool.release(connection)
+        except Exception:
+            _cut(connection)
+
+
+def _cut(connection: Connection) -> None:
+    with suppress(exceptions.InterfaceError):  # the pool has noticed by itself, and taken it back
+        connection.terminate()
 
 
 def translate(error: Exception, statement: str) -> Exception:
@@ -200,7 +252,9 @@ def translate(error: Exception, statement: str) -> Exception:
         return QueryError(f"{statement}: {type(error).__name__} ({state})")
     if isinstance(error, ValueError) and isinstance(error, exceptions.InterfaceError):
         return QueryError(f"{statement}: a value of the wrong kind or size")
-    if isinstance(error, exceptions.InterfaceError | exceptions.InternalClientError | OSError):
+    if isinstance(error, exceptions.InterfaceError):
+        return StoreError("The database cannot be used now: the connection was lost.")
+    if isinstance(error, exceptions.InternalClientError | OSError):
         return StoreError(f"The database cannot be used now: {_first_line(error)}.")
     if isinstance(error, UnicodeEncodeError):
         return QueryError(f"{statement}: a text that is no Unicode")

@@ -16,7 +16,7 @@ from bridge.pii import Vault
 from bridge.store.keys import open_vault
 from bridge.store.sqlite.engine import Jobs, Looker, Reader, SqliteTx, Writer, connect, run_job
 from bridge.store.sqlite.lock import OwnerLock, read_owner
-from bridge.store.tx import Job
+from bridge.store.tx import Job, Tx
 
 __all__ = ["SqliteStore", "backup", "migrate", "open_reader", "open_store", "read_owner", "schema_version"]
 
@@ -56,6 +56,9 @@ class SqliteStore:
     async def search(self, job: Job[T]) -> T:
         return await self._readers[0].run(job)  # all of them take from the same queue
 
+    async def check(self) -> None:
+        await self.write(_nothing)
+
     async def claim(self, job: Job[T]) -> T:
         return await self.read(job)
 
@@ -75,6 +78,10 @@ class SqliteStore:
             await self._writer.close()
         if self.lock:
             self.lock.release()
+
+
+async def _nothing(tx: Tx) -> None:
+    await tx.one("get_meta", key="hash_check")
 
 
 def open_store(path: Path, pii_key: str) -> SqliteStore:
