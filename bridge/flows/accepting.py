@@ -1,12 +1,13 @@
 """Accepting: one request of Smartico becomes one stored message, or a refusal.
 
 The answer goes out once the message is durably stored; the provider is called after that, by the worker. Everything
-that the database decides happens in one transaction: the idempotency key first, then contact and opt-out.
+that the database decides happens in one transaction, with the other requests of the same moment: the idempotency key
+first, then contact and opt-out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import structlog
 from msgspec import Struct
@@ -16,7 +17,8 @@ from bridge.errors import StoreError
 from bridge.smartico import ErrorCode, Refusal, SendRequest, check_callback_url, decode_send
 from bridge.store import contacts, messages
 from bridge.store.contacts import Reach
-from bridge.store.messages import NewMessage
+from bridge.store.messages import NewMessage, ToSend
+from bridge.store.together import Together
 from bridge.store.tx import Store, Tx
 
 __all__ = ["Accepting", "Gateway", "Stored"]
@@ -61,6 +63,15 @@ class _Draft(Struct, frozen=True):
     now: Millis
 
 
+class _Asked(Struct, frozen=True):
+    """One request, on its way into the database."""
+
+    gateway: Gateway
+    request: SendRequest
+    draft: _Draft | Refusal
+    full: bool
+
+
 class Accepting:
     """Accepts requests. `make_id` gives a fresh message id for a time; `has_directory`: contacts are in the store."""
 
@@ -73,7 +84,7 @@ class Accepting:
         has_directory: bool = True,
     ) -> None:
         self._has_directory = has_directory
-        self._store = store
+        self._together = Together(store, _store_all)
         self._clock = clock
         self._make_id = make_id
 
@@ -88,10 +99,10 @@ class Accepting:
                 ErrorCode.DIRECTORY_DOWN, "the contact directory cannot be reached now, try later"
             )
         try:
-            return await self._store.write(lambda tx: _store(tx, gateway, request, draft, full=full))
+            return await self._together.add(_Asked(gateway, request, draft, full))
         except StoreError as error:
             _log.error("a message could not be stored", gateway=gateway.name, error=error.sentence)
-            return Refusal(ErrorCode.INTERNAL, "internal error: the message could not be stored, try again")
+            return _LOST
 
     def _draft(self, gateway: Gateway, request: SendRequest) -> _Draft | Refusal:
         url = request.callback_url or gateway.fallback_callback_url
@@ -106,40 +117,61 @@ class Accepting:
         return _Draft(request, self._make_id(now), url, f"{gateway.name}@{host}", now)
 
 
-async def _store(
-    tx: Tx, gateway: Gateway, request: SendRequest, draft: _Draft | Refusal, *, full: bool
-) -> Stored | Refusal:
+async def _store_all(tx: Tx, asked: Sequence[_Asked]) -> list[Stored | Refusal]:
     """A repeat gets the answer of the first time, whatever holds now; only then a refusal counts."""
-    if isinstance(draft, _Draft):
-        stored = await _store_new(tx, gateway, draft, full=full)
-        if isinstance(stored, Stored):
-            return stored
-        draft = stored
-    known = await messages.find_by_uid(tx, gateway.name, request.uid)
-    return draft if known is None else Stored(known, new=False)
+    reached = await _reach_all(tx, asked)
+    judged = [_judge(tx, each, reached) for each in asked]
+    added = await messages.add_messages(tx, [each for each in judged if isinstance(each, ToSend)])
+    return [await _result(tx, each, verdict, added) for each, verdict in zip(asked, judged, strict=True)]
 
 
-async def _store_new(tx: Tx, gateway: Gateway, draft: _Draft, *, full: bool) -> Stored | Refusal:
-    """Stores a message. Of a repeat the unique key takes no second one: that is found out here, too, as a refusal."""
-    if full:
+async def _reach_all(tx: Tx, asked: Sequence[_Asked]) -> dict[tuple[str, str], Reach]:
+    """The contacts that exist, by channel and ext_user_id."""
+    wanted: dict[str, set[str]] = {}
+    for each in asked:
+        if isinstance(each.draft, _Draft):
+            wanted.setdefault(each.gateway.channel, set()).add(each.request.ext_user_id)
+    return {
+        (channel, user): reach
+        for channel, users in wanted.items()
+        for user, reach in (await contacts.reach(tx, sorted(users), channel)).items()
+    }
+
+
+def _judge(tx: Tx, each: _Asked, reached: Mapping[tuple[str, str], Reach]) -> ToSend | Refusal:
+    """The message to be stored, if the request is no repeat."""
+    gateway, draft = each.gateway, each.draft
+    if isinstance(draft, Refusal):
+        return draft
+    if each.full:
         return Refusal(ErrorCode.OVERLOADED, "the gateway is overloaded, try later")
-    reach = await contacts.reach(tx, draft.request.ext_user_id, gateway.channel)
+    reach = reached.get((gateway.channel, each.request.ext_user_id))
     if reach is None:
         return Refusal(ErrorCode.UNKNOWN_USER, "User was not found")
     if reach.phone is None:
         return Refusal(ErrorCode.NO_ADDRESS, "the user has no phone number")
     if reach.closed:
         return Refusal(ErrorCode.OPTED_OUT, f"the user opted out of {gateway.channel}")
-    added = await messages.add_message(
-        tx,
+    return ToSend(
         _new_message(tx, gateway, draft, reach),
         destination=reach.phone,
         body=tx.vault.seal_text(draft.request.body),
         expires_at=draft.now + gateway.max_age_ms,
     )
-    return (
-        Stored(draft.message_id, new=True) if added else Refusal(ErrorCode.INTERNAL, "it is stored already")
-    )
+
+
+async def _result(
+    tx: Tx, each: _Asked, verdict: ToSend | Refusal, added: Container[MessageId]
+) -> Stored | Refusal:
+    if isinstance(verdict, ToSend) and verdict.message.id in added:
+        return Stored(verdict.message.id, new=True)
+    known = await messages.find_by_uid(tx, each.gateway.name, each.request.uid)
+    if known is not None:
+        return Stored(known, new=False)
+    return verdict if isinstance(verdict, Refusal) else _LOST
+
+
+_LOST = Refusal(ErrorCode.INTERNAL, "internal error: the message could not be stored, try again")
 
 
 def _new_message(tx: Tx, gateway: Gateway, draft: _Draft, reach: Reach) -> NewMessage:

@@ -5,6 +5,8 @@ A channel is closed for a contact (its ext_user_id), for an address (its keyed h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from bridge.core.model import Millis
@@ -94,10 +96,10 @@ class Reach(Struct, frozen=True):
     closed: bool
 
 
-async def reach(tx: Tx, ext_user_id: str, channel: str) -> Reach | None:
-    """What sending needs to know of a contact, in one statement; None where there is no such contact."""
-    row = await tx.one("reach", ext_user_id=ext_user_id, of_user=_of_user(ext_user_id), channel=channel)
-    return Reach(row[0], row[1], row[2], bool(row[3])) if row else None
+async def reach(tx: Tx, ext_user_ids: Sequence[str], channel: str) -> dict[str, Reach]:
+    """What sending needs to know of those contacts that exist."""
+    rows = await tx.any_of("reach", ext_user_ids, channel=channel)
+    return {row[0]: Reach(row[1], row[2], row[3], bool(row[4])) for row in rows}
 
 
 async def get_opt_outs(tx: Tx, contact: Contact) -> list[OptOut]:

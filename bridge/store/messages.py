@@ -19,7 +19,8 @@ from bridge.store.tx import Row, Tx
 __all__ = [
     "MessageView",
     "NewMessage",
-    "add_message",
+    "ToSend",
+    "add_messages",
     "add_provider_id",
     "add_provider_ids",
     "add_step",
@@ -74,26 +75,40 @@ async def find_by_uid(tx: Tx, gateway: str, uid: str) -> MessageId | None:
     return row[0] if row else None
 
 
-async def add_message(
-    tx: Tx, message: NewMessage, *, destination: bytes, body: bytes, expires_at: Millis
-) -> bool:
-    """Stores a message, its text and its place in the outbox. `destination` and `body` are sealed.
+class ToSend(Struct, frozen=True):
+    """A new message with what is needed until it is sent. `destination` and `body` are sealed."""
 
-    False, and nothing is stored, where a message with this idempotency key exists.
+    message: NewMessage
+    destination: bytes
+    body: bytes
+    expires_at: Millis
+
+
+async def add_messages(tx: Tx, new: Sequence[ToSend]) -> set[MessageId]:
+    """Stores messages, their texts and their places in the outbox; gives the ids of those that were stored.
+
+    The others are not, for a message with their idempotency key exists.
     """
-    if not await tx.run("add_message", **asdict(message)):
-        return False
-    await tx.run("add_text", message_id=message.id, body=body)
-    await tx.run(
-        "add_send",
-        message_id=message.id,
-        provider=message.provider,
-        gateway=message.gateway,
-        destination=destination,
-        due_at=message.created_at,
-        expires_at=expires_at,
-    )
-    return True
+    new = sorted(
+        new, key=lambda each: (each.message.smartico_uid, each.message.gateway)
+    )  # everybody in this order
+    await tx.run_many("add_message", [asdict(each.message) for each in new])
+    stored = {row[0] for row in await tx.any_of("known_messages", [each.message.id for each in new])}
+    added = [each for each in new if each.message.id in stored]
+    await tx.run_many("add_text", [{"message_id": each.message.id, "body": each.body} for each in added])
+    await tx.run_many("add_send", [_send_values(each) for each in added])
+    return stored
+
+
+def _send_values(each: ToSend) -> dict[str, object]:
+    return {
+        "message_id": each.message.id,
+        "provider": each.message.provider,
+        "gateway": each.message.gateway,
+        "destination": each.destination,
+        "due_at": each.message.created_at,
+        "expires_at": each.expires_at,
+    }
 
 
 async def load_messages(tx: Tx, ids: Sequence[MessageId]) -> dict[MessageId, MessageView]:

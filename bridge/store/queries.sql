@@ -25,11 +25,12 @@ SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_ma
 FROM contacts WHERE ext_user_id = :ext_user_id
 
 -- name: reach
-SELECT phone, phone_hash, phone_masked, EXISTS (
+SELECT ext_user_id, phone, phone_hash, phone_masked, EXISTS (
     SELECT 1 FROM opt_outs
     WHERE channel = :channel AND subject IN (
-        :of_user, 'address:' || lower(hex(contacts.phone_hash)), 'address:' || lower(hex(contacts.email_hash))))
-FROM contacts WHERE ext_user_id = :ext_user_id
+        'user:' || contacts.ext_user_id, 'address:' || lower(hex(contacts.phone_hash)),
+        'address:' || lower(hex(contacts.email_hash))))
+FROM contacts WHERE ext_user_id IN (:list)
 
 -- name: put_contact
 INSERT INTO contacts
@@ -75,6 +76,9 @@ VALUES
     (:id, :gateway, :type, :channel, :provider, :smartico_uid, :ext_user_id, :sender, :address_hash,
      :address_masked, :callback_url, :lane, 'queued', :created_at, :created_at)
 ON CONFLICT (smartico_uid, gateway) DO NOTHING
+
+-- name: known_messages
+SELECT id FROM messages WHERE id IN (:list)
 
 -- name: add_text
 INSERT INTO texts (message_id, body) VALUES (:message_id, :body)

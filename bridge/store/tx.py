@@ -42,7 +42,7 @@ class Tx(Protocol):
         """Changes rows, and says how many."""
 
     async def run_many(self, query: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Changes rows, once for each set of values."""
+        """Changes rows, once for each set of values; no two sets concern the same row."""
 
     async def select(self, sql: str, values: Sequence[Any]) -> list[Row]:
         """A search whose text `bridge.store.search` has put together; `?` for values."""

@@ -20,7 +20,7 @@ import pytest
 from bridge.core.model import MessageId, new_id
 from bridge.pii import mask_phone
 from bridge.store import messages, postgres
-from bridge.store.messages import NewMessage
+from bridge.store.messages import NewMessage, ToSend
 from bridge.store.sqlite import open_store
 from bridge.store.sqlite.lock import OwnerLock
 from bridge.store.tx import Tx
@@ -92,14 +92,9 @@ async def add_messages(path: Path, pii_key: str) -> list[MessageId]:
     ids = []
     for number in (1, 2):
         message = new_message(number, store)
-        add = partial(
-            messages.add_message,
-            message=message,
-            destination=store.vault.seal_text(PHONE),
-            body=store.vault.seal_text("Hello"),
-            expires_at=NOW + 86_400_000,
-        )
-        await store.write(add)
+        vault = store.vault
+        new = ToSend(message, vault.seal_text(PHONE), vault.seal_text("Hello"), NOW + 86_400_000)
+        await store.write(partial(messages.add_messages, new=[new]))
         ids.append(message.id)
     await store.write(lambda tx: tx.run("hand_send", message_id=ids[1], now=NOW))
     await store.close()

@@ -20,7 +20,7 @@ from bridge.core.lifecycle import Happening, advance
 from bridge.core.model import MessageId, new_id
 from bridge.pii import mask_phone
 from bridge.store import messages, postgres
-from bridge.store.messages import MessageView, NewMessage
+from bridge.store.messages import MessageView, NewMessage, ToSend
 from bridge.store.postgres import PostgresStore
 from bridge.store.saving import save_transition
 from bridge.store.sqlite import open_store
@@ -97,7 +97,9 @@ class Databases:
             tables = sorted(row[0] for row in rows if row[0] != "meta")
             await connection.execute("; ".join(f"DELETE FROM {table}" for table in tables))
             await connection.execute("DELETE FROM meta WHERE key <> 'schema_version'")
-            await connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
+            await connection.execute(
+                "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
+            )
         finally:
             await connection.close()
         self._free.append(url)
@@ -218,12 +220,8 @@ def add_message(store: Store) -> AddMessage:
             lane=LANE,
             created_at=at,
         )
-        destination, body = vault.seal_text(phone or ""), vault.seal_text(TEXT)
-        await store.write(
-            lambda tx: messages.add_message(
-                tx, message, destination=destination, body=body, expires_at=at + lives
-            )
-        )
+        new = ToSend(message, vault.seal_text(phone or ""), vault.seal_text(TEXT), at + lives)
+        await store.write(lambda tx: messages.add_messages(tx, [new]))
         return message.id
 
     return add

@@ -41,9 +41,8 @@ async def opted_out(store: Store, ext_user_id: str, address: str | None, channel
     """Whether a contact with that phone number may not be sent to."""
     if await get(store, ext_user_id) is None:
         await put(store, Contact(ext_user_id, address))
-    found = await store.read(lambda tx: contacts.reach(tx, ext_user_id, channel))
-    assert found is not None
-    return found.closed
+    found = await store.read(lambda tx: contacts.reach(tx, [ext_user_id], channel))
+    return found[ext_user_id].closed
 
 
 async def closed(store: Store, contact: Contact) -> list[OptOut]:

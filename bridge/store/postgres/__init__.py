@@ -134,7 +134,7 @@ class PostgresStore:
             target_session_attrs=_ANY if read_only else _PRIMARY,
             command_timeout=seconds,
             statement_cache_size=300,
-            server_settings=_settings(read_only=read_only),
+            server_settings=_settings(read_only=read_only, long=seconds > _QUICK_SECONDS),
             reset=_nothing_to_reset,
         )
 
@@ -147,11 +147,14 @@ async def _nothing_to_reset(_connection: object) -> None:
     """Jobs leave no settings behind, so that giving a connection back needs no word with the server."""
 
 
-def _settings(*, read_only: bool = False) -> dict[str, str]:
+def _settings(*, read_only: bool = False, long: bool = False) -> dict[str, str]:
     return {
         "application_name": "bridge",
         "idle_in_transaction_session_timeout": _IDLE_TRANSACTION,
         "default_transaction_read_only": "on" if read_only else "off",
+        # Every statement but a search has an index. A plan that was made while a table was empty would read all of it,
+        # and is kept until the table is analysed again.
+        "enable_seqscan": "on" if long else "off",
         **_ALIVE,
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
@@ -20,7 +20,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from bridge.errors import StoreError
 from bridge.pii import Vault
-from bridge.store.postgres.statements import STATEMENTS, numbered
+from bridge.store.postgres.statements import STATEMENTS, Statement, for_many, numbered
 from bridge.store.tx import Job, Row
 
 __all__ = ["Connection", "PostgresTx", "QueryError", "Runner", "storable", "translate"]
@@ -31,7 +31,9 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 _CLOSED = "The database is closed: the bridge is stopping."
 _BUSY = "The database is too busy: other transactions get in the way again and again."
 _AGAIN = 0.02  # seconds at most before a transaction that got in another one's way runs again
-_PATIENCE = 3.0  # seconds for which that is tried, and a server that went away is waited for (a restart takes one)
+_PATIENCE = (
+    3.0  # seconds for which that is tried, and a server that went away is waited for (a restart takes one)
+)
 _AWAY_PAUSE = 0.2  # seconds at most between tries to connect
 _ACQUIRE = 5.0  # seconds until a connection has to be there
 _CLOSE = 2.0  # seconds for the good-byes
@@ -39,6 +41,8 @@ _CLOSE = 2.0  # seconds for the good-byes
 # Classes of SQLSTATE that say something of the server or of the connection, and nothing of one statement's values:
 # connection, wrong server or user, transaction killed, no such table, resources, limits, operator, system.
 _SERVER = ("08", "0A", "25", "28", "3D", "42", "53", "54", "55", "57", "58", "F0", "XX")
+
+_BULK: dict[str, str] = {}  # the statements for many rows, by name
 
 _LOST = (
     OSError,
@@ -87,16 +91,28 @@ class PostgresTx:
             await self.run(query, **rows[0])
         elif rows:
             statement = self._statement(query)
-            await self._connection.executemany(
-                statement.text, [self._values(statement.names, row) for row in rows]
+            text = _BULK.get(query) or await self._prepare_bulk(query, statement, rows[0].keys())
+            await self._connection.execute(
+                text,
+                *(
+                    [storable(row[name]) for row in rows] if name in rows[0] else self._own[name]
+                    for name in statement.names
+                ),
             )
+
+    async def _prepare_bulk(self, query: str, statement: Statement, listed: Set[str]) -> str:
+        """The types of the values are those that the server finds for a single row."""
+        prepared = await self._connection.prepare(statement.text)
+        types = [each.name for each in prepared.get_parameters()]
+        text = _BULK[query] = for_many(statement, listed, types)
+        return text
 
     async def select(self, sql: str, values: Sequence[Any]) -> list[Row]:
         self.statement = "a search"
         args = [storable(value) for value in values]
         return list(map(tuple, await self._connection.fetch(numbered(sql), *args)))
 
-    def _statement(self, query: str) -> Any:
+    def _statement(self, query: str) -> Statement:
         self.statement = query
         return STATEMENTS[query]
 

@@ -6,11 +6,12 @@
 -- ===== another name =====
 
 -- name: reach
-SELECT phone, phone_hash, phone_masked, EXISTS (
+SELECT ext_user_id, phone, phone_hash, phone_masked, EXISTS (
     SELECT 1 FROM opt_outs
     WHERE channel = :channel AND subject IN (
-        :of_user, 'address:' || encode(contacts.phone_hash, 'hex'), 'address:' || encode(contacts.email_hash, 'hex')))
-FROM contacts WHERE ext_user_id = :ext_user_id
+        'user:' || contacts.ext_user_id, 'address:' || encode(contacts.phone_hash, 'hex'),
+        'address:' || encode(contacts.email_hash, 'hex')))
+FROM contacts WHERE ext_user_id IN (:list)
 
 -- ===== locked until the transaction ends; in the order of the key, so that two instances do not wait for each other =====
 
@@ -80,12 +81,12 @@ WHERE r.lane = :lane AND r.state = 'pending' AND r.due_at IS NOT NULL AND r.due_
 ORDER BY r.due_at LIMIT :limit FOR UPDATE OF r SKIP LOCKED
 
 -- name: release_reports
-UPDATE reports SET due_at = :now, owner = :owner, leased_until = :clock + :lease
-WHERE message_id IN (:list) AND state = 'pending' AND due_at IS NULL
-    AND seq = (SELECT min(o.seq) FROM reports AS o WHERE o.message_id = reports.message_id AND o.state = 'pending')
-    AND NOT EXISTS (SELECT 1 FROM reports AS o
-                    WHERE o.message_id = reports.message_id AND o.state = 'pending' AND o.due_at IS NOT NULL)
-RETURNING message_id, status, seq, due_at, owed_at, attempts, retries, refusals, not_founds
+UPDATE reports AS r SET due_at = :now, owner = :owner, leased_until = :clock + :lease
+FROM (SELECT DISTINCT ON (message_id) message_id, status, due_at FROM reports
+      WHERE message_id IN (:list) AND state = 'pending'
+      ORDER BY message_id, due_at IS NULL, seq) AS first -- the one that is due already, else the oldest
+WHERE r.message_id = first.message_id AND r.status = first.status AND first.due_at IS NULL
+RETURNING r.message_id, r.status, r.seq, r.due_at, r.owed_at, r.attempts, r.retries, r.refusals, r.not_founds
 
 -- name: postpone_report
 UPDATE reports SET
