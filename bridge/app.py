@@ -7,8 +7,8 @@ import gc
 import random
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Literal
 
 import structlog
 
@@ -22,6 +22,7 @@ from bridge.assembly import (
 from bridge.core.model import Millis, new_id
 from bridge.errors import BridgeError, StoreError
 from bridge.flows.accepting import Accepting, Gateway
+from bridge.flows.callbacks import Receiving
 from bridge.metrics import Metrics
 from bridge.settings import Settings
 from bridge.store.reports import DueReport
@@ -37,7 +38,8 @@ __all__ = ["Role", "Service", "clock", "listen", "make_id"]
 Role = Literal["all", "web", "worker"]
 
 _log = structlog.get_logger()
-_STOP_WITHIN = 9.3  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
+_ABANDON = 1.0  # seconds
+_STOP_WITHIN = 7.3  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
 _LAST_ANSWERS = 0.5  # seconds that requests to us get at least
 # Nearly everything ends by its count of references; looking for cycles more often costs milliseconds.
 _GC = (50_000, 20, 50)
@@ -119,6 +121,7 @@ class Service:
             accepting=Accepting(
                 self.store, clock, make_id, has_directory=settings.contacts.source == "table"
             ),
+            receiving=Receiving(self.store, self.rules),
             gateways={
                 name: GatewayDoor(accepting_gateway(settings, each), each.authorization)
                 for name, each in gateways.items()
@@ -207,13 +210,23 @@ class Service:
                     await self.crew.drain()
             except TimeoutError:
                 _log.warning("some requests did not end in time; they are taken up again at the next start")
-                await self.crew.abandon()
+                await _within(_ABANDON, self.crew.abandon())
+        self._counting.cancel()
         self._web.stop_within(max(_LAST_ANSWERS, end - loop.time()))
-        await asyncio.gather(self._serving, self._counting, return_exceptions=True)
+        await asyncio.gather(self._serving, return_exceptions=True)
         if self.crew:
             await self.crew.close()
         self._socket.close()
-        await self.store.close()
+        await _within(_ABANDON, self.store.close())
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    """What a database that does not answer may hold up, but not for ever."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        _log.warning("the database does not answer; what it still has to be told ends here")
 
 
 def _nothing_to_compare(_: Mapping[str, int]) -> None:

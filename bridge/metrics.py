@@ -107,6 +107,9 @@ class Metrics:
         self.review_open = Gauge(
             "bridge_review_open", "Review items that are open", ["kind"], registry=registry
         )
+        self.pruned = Counter(
+            "bridge_pruned", "Rows deleted because they were old, by kind", ["kind"], registry=registry
+        )
 
     # Labels are looked up once: that costs more than counting.
 

@@ -158,7 +158,7 @@ async def _drained(lab: Lab, count: int) -> Measured:
 
 def _door(service: Running) -> dict[str, Any]:
     return {
-        "port": service.port,
+        "ports": service.ports,
         "path": service.callback_path,
         "authorization": service.callback_authorization,
     }

@@ -14,6 +14,7 @@ __all__ = ["Lag"]
 
 _EVERY = 0.5  # seconds: a look costs the service some milliseconds
 _WHILE_WAITING = 0.05
+_METRICS = request_bytes("GET", "/metrics", HOST)
 _LONGEST = 120.0  # what is not applied by then is counted as lost later
 
 
@@ -33,7 +34,8 @@ class Lag:
 
     async def applied(self, service: Running) -> int:
         """How many elements the service has applied since its start."""
-        return int(_value(await self._look(service), b"bridge_callback_elements_total"))
+        pages = await self._look(service)
+        return sum(int(_value(page, b"bridge_callback_elements_total")) for page in pages)
 
     async def wait(self, service: Running, goal: int, since_ns: int) -> float:
         """Until so many are applied: seconds since the last callback was answered."""
@@ -44,11 +46,13 @@ class Lag:
         self._longest = max(self._longest, took)
         return took
 
-    async def _look(self, service: Running) -> bytes:
-        _, body = await service.ask(request_bytes("GET", "/metrics", HOST))
-        self._waiting = max(self._waiting, int(_value(body, b"bridge_inbox_waiting")))
-        self._lag = max(self._lag, _value(body, b"bridge_inbox_lag_seconds"))
-        return body
+    async def _look(self, service: Running) -> list[bytes]:
+        """The metrics of each instance. What waits waits for all of them, so the most that one has seen counts."""
+        pages = [(await each.ask(_METRICS))[1] for each in service.instances]
+        for page in pages:
+            self._waiting = max(self._waiting, int(_value(page, b"bridge_inbox_waiting")))
+            self._lag = max(self._lag, _value(page, b"bridge_inbox_lag_seconds"))
+        return pages
 
     @property
     def seconds(self) -> float:

@@ -1,5 +1,6 @@
 """A process that makes load: sends as Smartico does, callbacks as the provider does, searches as a script does.
 
+Where a service has several ports, connections are spread over them in turn, as a load balancer would do it.
 `python -m bridge.bench.load`, see `child`. Times are CLOCK_MONOTONIC, which Linux shares between processes.
 """
 
@@ -7,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import count as count_up
+from itertools import cycle, islice
 from time import monotonic_ns
 from typing import Any
 from urllib.parse import quote
@@ -37,17 +40,17 @@ _send_answer = msgspec.json.Decoder(_SendAnswer)
 class _Sending:
     """One run of sends, over as many connections as wanted."""
 
-    def __init__(self, port: int, run: str, callback_url: str, people: int) -> None:
-        self._port, self._run, self._url, self._people = port, run, callback_url, people
+    def __init__(self, run: str, callback_url: str, people: int) -> None:
+        self._run, self._url, self._people = run, callback_url, people
         self.ids: list[str] = []
         self.latencies = array("q")
         self.refused = self.overloaded = 0
 
-    async def connection(self, numbers: Iterator[int], end_ns: int) -> None:
-        client = await Client.open(HOST, self._port)
+    async def connection(self, port: int, numbers: Iterator[int], end_ns: int) -> None:
+        client = await Client.open(HOST, port)
         for number in numbers:
             uid = f"{self._run}-{(number * 0x9E3779B97F4A7C15) % 2**64:016x}"  # unique, and in no order
-            await self._one(client, send_request(self._port, uid, person(number % self._people), self._url))
+            await self._one(client, send_request(port, uid, person(number % self._people), self._url))
             if monotonic_ns() >= end_ns:
                 break
         client.close()
@@ -70,7 +73,7 @@ class _Sending:
 
 
 async def sends(
-    port: int,
+    ports: list[int],
     count: int,
     connections: int,
     run: str,
@@ -80,11 +83,12 @@ async def sends(
     seconds: float = 86_400.0,
 ) -> dict[str, Any]:
     """Sends `count` messages as quickly as they are taken, or for so long; writes their ids to a file."""
-    sending = _Sending(port, run, callback_url, people)
+    sending = _Sending(run, callback_url, people)
     numbers = iter(range(count))
     first = monotonic_ns()
     end = first + int(seconds * 1e9)
-    await asyncio.gather(*(sending.connection(numbers, end) for _ in range(min(connections, count))))
+    chosen = islice(cycle(ports), min(connections, count))
+    await asyncio.gather(*(sending.connection(port, numbers, end) for port in chosen))
     last = monotonic_ns()
     write_lines(ids, sending.ids)
     return {
@@ -98,16 +102,24 @@ async def sends(
 
 
 async def callbacks(
-    port: int, path: str, authorization: str, ids: str, skip: int, count: int, batch: int, connections: int
+    ports: list[int],
+    path: str,
+    authorization: str,
+    ids: str,
+    skip: int,
+    count: int,
+    batch: int,
+    connections: int,
 ) -> dict[str, Any]:
     """Posts one `delivered` for each of `count` messages, `batch` in a request, as quickly as they are kept."""
     elements = [element(uuid, "delivered") for uuid, *_ in read_rows(ids, skip, count)]
     parts = [elements[start : start + batch] for start in range(0, len(elements), batch)]
-    requests = [(callback_request(path, f"{HOST}:{port}", authorization, part), len(part)) for part in parts]
+    host = f"{HOST}:{ports[0]}"
+    requests = [(callback_request(path, host, authorization, part), len(part)) for part in parts]
     latencies, kept = array("q"), [0]
     waiting = iter(requests)
 
-    async def connection() -> None:
+    async def connection(port: int) -> None:
         client = await Client.open(HOST, port)
         for request, size in waiting:
             status = 503
@@ -121,7 +133,8 @@ async def callbacks(
         client.close()
 
     first = monotonic_ns()
-    await asyncio.gather(*(connection() for _ in range(min(connections, len(requests)))))
+    chosen = islice(cycle(ports), min(connections, len(requests)))
+    await asyncio.gather(*(connection(port) for port in chosen))
     return {
         "elements": len(elements),
         "acknowledged": kept[0],
@@ -131,33 +144,70 @@ async def callbacks(
     }
 
 
+class _Pacing:
+    """Callbacks on as many connections as are needed; each port has one from the start, and they take turns."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self._ports = cycle(ports)
+        self._free: deque[Client] = deque()
+        self.started: list[str] = []
+        self.latencies = array("q")
+        self.kept = self.put_off = 0
+
+    async def open(self, connections: int) -> None:
+        self._free += [await self._connect() for _ in range(connections)]
+
+    def close(self) -> None:
+        for client in self._free:
+            client.close()
+
+    async def _connect(self) -> Client:
+        return await Client.open(HOST, next(self._ports))
+
+    async def post(self, request: bytes, name: str) -> None:
+        """Until it is kept, or refused for good: "not now" is put off, as a provider does it."""
+        first = monotonic_ns()
+        self.started.append(f"{name} {first}")
+        while (status := await self._try(request)) == 503:
+            self.put_off += 1
+            await asyncio.sleep(_PAUSE)
+        self.latencies.append(monotonic_ns() - first)
+        self.kept += status == 200
+
+    async def _try(self, request: bytes) -> int:
+        client = await self._connection()
+        status, _ = await client.exchange(request)
+        self._free.append(client)
+        return status
+
+    async def _connection(self) -> Client:
+        while self._free:
+            client = self._free.popleft()
+            if not client.closed:  # the service closes what was idle for long
+                return client
+        return await self._connect()
+
+
 async def paced(
-    port: int, path: str, authorization: str, ids: str, skip: int, count: int, rate: float, times: str
+    ports: list[int], path: str, authorization: str, ids: str, skip: int, count: int, rate: float, times: str
 ) -> dict[str, Any]:
     """Posts callbacks of one element, evenly, whether or not earlier ones were answered; writes when each left."""
+    host = f"{HOST}:{ports[0]}"
     ready = [
-        (callback_request(path, f"{HOST}:{port}", authorization, [element(uuid, "delivered")]), name)
+        (callback_request(path, host, authorization, [element(uuid, "delivered")]), name)
         for uuid, name in read_rows(ids, skip, count)
     ]
-    free: list[Client] = []
-    started: list[str] = []
-    latencies = array("q")
-    kept = [0]
-
-    async def post(request: bytes, name: str) -> None:
-        client = free.pop() if free else await Client.open(HOST, port)
-        while client.closed:  # the service closes what was idle for long
-            client = free.pop() if free else await Client.open(HOST, port)
-        now = monotonic_ns()
-        started.append(f"{name} {now}")
-        status, _ = await client.exchange(request)
-        latencies.append(monotonic_ns() - now)
-        kept[0] += status == 200
-        free.append(client)
-
-    await _evenly(ready, rate, post)
-    write_lines(times, started)
-    return {"elements": len(ready), "acknowledged": kept[0], "answer_ms": percentiles(latencies)}
+    pacing = _Pacing(ports)
+    await pacing.open(len(ports))
+    await _evenly(ready, rate, pacing.post)
+    pacing.close()
+    write_lines(times, pacing.started)
+    return {
+        "elements": len(ready),
+        "acknowledged": pacing.kept,
+        "put_off": pacing.put_off,
+        "answer_ms": percentiles(pacing.latencies),
+    }
 
 
 async def _evenly(ready: list[tuple[bytes, str]], rate: float, post: Command) -> None:

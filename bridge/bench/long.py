@@ -19,7 +19,7 @@ from bridge.bench.prepared import Kind, Seeded
 from bridge.bench.processes import Child, rss_mb
 from bridge.bench.scene import PEOPLE, person, phone
 from bridge.bench.seed import seeded_uid
-from bridge.bench.subjects import Running
+from bridge.bench.subjects import BridgeSubject, Running
 from bridge.bench.traffic import traffic
 from bridge.bench.workbench import LONG
 
@@ -88,6 +88,7 @@ def _queries(seeded: Seeded, messages: int) -> list[tuple[str, str]]:
 
 async def growth(lab: Lab, sizes: tuple[int, ...] = _SIZES) -> Measured:
     """The same traffic on a database that has grown."""
+    assert isinstance(lab.subject, BridgeSubject)
     seeded = await lab.prepared.copy(Kind.DONE)
     steps: dict[str, Any] = {}
     runs: list[Measured] = []
@@ -102,7 +103,8 @@ async def growth(lab: Lab, sizes: tuple[int, ...] = _SIZES) -> Measured:
         took = time.monotonic() - started
         run = await traffic(lab, _EVENTS, folder=seeded.folder)
         runs.append(run)
-        steps[str(size)] = _step(run, seeded, (size - before) / took)
+        megabytes = round(await lab.subject.database_mb(seeded.folder))
+        steps[str(size)] = _step(run, megabytes, (size - before) / took)
     return Measured(
         headline=runs[-1].headline if runs else None,
         unit="messages/s (at the most)",
@@ -115,13 +117,13 @@ async def growth(lab: Lab, sizes: tuple[int, ...] = _SIZES) -> Measured:
     )
 
 
-def _step(run: Measured, seeded: Seeded, prepared_per_second: float) -> dict[str, Any]:
+def _step(run: Measured, database_mb: int, prepared_per_second: float) -> dict[str, Any]:
     return {
         "messages_per_second": run.headline,
         "service_cpu_us_per_message": run.figures["service_cpu_us_per_message"],
         "send_latency_ms": run.figures["send_latency_ms"],
         "peak_rss_mb": run.peak_rss_mb,
-        "database_mb": round(seeded.database.stat().st_size / 2**20),
+        "database_mb": database_mb,
         "prepared_per_second": round(prepared_per_second),
     }
 
@@ -146,7 +148,7 @@ async def memory(lab: Lab, seconds: float = _MEMORY_SECONDS) -> Measured:
 
     async def sample(service: Running) -> None:
         while True:
-            samples.append(rss_mb(service.pid))
+            samples.append(round(sum(map(rss_mb, service.pids)), 1))
             await asyncio.sleep(1)
 
     measured = await traffic(lab, _EVENTS, count=_ENDLESS, seconds=seconds, alongside=sample)

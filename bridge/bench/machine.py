@@ -13,7 +13,7 @@ from typing import Any
 from bridge import __version__
 from bridge.bench.seed import sqlite_version
 
-__all__ = ["machine", "versions"]
+__all__ = ["machine", "version_of", "versions"]
 
 _PACKAGES = ("litestar", "uvicorn", "uvloop", "httptools", "msgspec", "aiohttp", "httpx")
 _ADDITIONS = 5_000_000
@@ -23,10 +23,11 @@ _SYNCS = 50
 def versions() -> dict[str, str | None]:
     """Of the bridge and of what it stands on."""
     known = {"bridge": __version__, "python": platform.python_version(), "sqlite": sqlite_version()}
-    return known | {name: _version(name) for name in _PACKAGES}
+    return known | {name: version_of(name) for name in _PACKAGES}
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """None where the package is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

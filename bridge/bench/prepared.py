@@ -17,7 +17,7 @@ from msgspec import Struct
 from bridge.bench.files import write_lines
 from bridge.bench.scene import HOST, PEOPLE, api_request, callback_request, element, person, send_request
 from bridge.bench.seed import Original, Seeder, snapshot
-from bridge.bench.subjects import BridgeSubject, Running
+from bridge.bench.subjects import DATABASE, BridgeSubject, Running
 from bridge.bench.workbench import Workbench
 from bridge.core.model import id_from_text, id_text
 from bridge.errors import BridgeError
@@ -26,7 +26,6 @@ __all__ = ["Kind", "Prepared", "Seeded"]
 
 _UID = "bench-original"
 _OLDER = 10_000  # milliseconds between the youngest message that is made, and now
-_DATABASE = "bridge.db"
 
 
 class Kind(StrEnum):
@@ -54,7 +53,7 @@ class Seeded(Struct, frozen=True):
 
     @property
     def database(self) -> Path:
-        return self.folder / _DATABASE
+        return self.folder / DATABASE
 
 
 class Prepared:
@@ -69,13 +68,13 @@ class Prepared:
         """A database of this kind with so many messages besides the first, which is the first line of `ids`."""
         template = await self._template(kind)
         folder = self._bench.new_folder()
-        await asyncio.to_thread(shutil.copy, template.database, folder / _DATABASE)
+        await asyncio.to_thread(shutil.copy, template.database, folder / DATABASE)
         ids = folder / "ids.txt"
         write_lines(ids, [])
         if template.original is None:
             return Seeded(folder, ids, None)
         write_lines(ids, [f"{template.original.provider_uuid} {id_text(template.original.message_id)}", ""])
-        seeded = Seeded(folder, ids, Seeder(folder / _DATABASE, template.original))
+        seeded = Seeded(folder, ids, Seeder(folder / DATABASE, template.original))
         await self.add(seeded, messages)
         return seeded
 
@@ -127,7 +126,7 @@ class Prepared:
 
     async def _keep(self, kind: Kind, folder: Path, original: Original | None) -> None:
         target = self._bench.folder / f"{kind}.db"
-        await asyncio.to_thread(snapshot, folder / _DATABASE, target)
+        await asyncio.to_thread(snapshot, folder / DATABASE, target)
         self._templates[kind] = Template(target, original)
 
     async def _send(self, service: Running, folder: Path) -> Original:

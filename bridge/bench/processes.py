@@ -7,7 +7,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,24 @@ import msgspec
 
 from bridge.errors import BridgeError
 
-__all__ = ["Child", "cpu_seconds", "end_process", "peak_rss_mb", "require_proc", "rss_mb", "spawn"]
+__all__ = [
+    "Child",
+    "cpu_seconds",
+    "end_process",
+    "family_cpu_seconds",
+    "peak_rss_mb",
+    "require_proc",
+    "rss_mb",
+    "server_pid",
+    "spawn",
+]
 
 _PR_SET_PDEATHSIG = 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PATIENCE = 20.0  # seconds for an orderly end
 _LONGEST_LINE = 1 << 24
 _libc = ctypes.CDLL(None)
+_NOTHING: Mapping[str, str] = {}
 
 
 def _die_with_parent() -> None:
@@ -30,9 +42,10 @@ def _die_with_parent() -> None:
 
 
 async def spawn(
-    command: Sequence[str], log: Path, *, compiled: Path, talks: bool
+    command: Sequence[str], log: Path, *, compiled: Path, talks: bool, more: Mapping[str, str] = _NOTHING
 ) -> asyncio.subprocess.Process:
-    """Starts a process; stderr (and stdout, unless it talks) goes to the log. `compiled`: see `_environment`."""
+    """Starts a process; stderr (and stdout, unless it talks) goes to the log. `compiled`: see `_environment`; `more`:
+    goes into its environment."""
     with log.open("ab") as errors:
         return await asyncio.create_subprocess_exec(
             *command,
@@ -40,7 +53,7 @@ async def spawn(
             stdout=asyncio.subprocess.PIPE if talks else errors,
             stderr=errors,
             limit=_LONGEST_LINE,
-            env=_environment(compiled),
+            env={**_environment(compiled), **more},
             preexec_fn=_die_with_parent,
         )
 
@@ -124,8 +137,39 @@ def require_proc() -> None:
 
 def cpu_seconds(pid: int) -> float:
     """Processor time of a process so far, all its threads, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(map(int, _stat(pid)[11:13])) / _TICKS
+
+
+def family_cpu_seconds(parent: int) -> float:
+    """Processor time of a process, of its children, and of those of them that have ended."""
+    total = sum(map(int, _stat(parent)[11:15]))
+    for child in _children(parent):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            total += sum(map(int, _stat(child)[11:13]))
+    return total / _TICKS
+
+
+def server_pid(backend: int, client: str) -> int | None:
+    """The parent of all processes of a PostgreSQL server; None where it is not one of this machine's.
+
+    `backend` serves one connection; `client` is what its title says of it, since another machine has such a pid, too.
+    """
+    try:
+        title = Path(f"/proc/{backend}/cmdline").read_bytes()
+        is_it = title.startswith(b"postgres:") and client.encode() in title
+        return int(_stat(backend)[1]) if is_it else None
+    except OSError:
+        return None
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields from the third on: state, parent, …"""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _children(parent: int) -> list[int]:
+    lists = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(pid) for each in lists for pid in each.read_text().split()]
 
 
 def peak_rss_mb(pid: int) -> float:

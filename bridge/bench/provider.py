@@ -13,7 +13,7 @@ from random import getrandbits
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bridge.bench.child import Command, run_child
 from bridge.bench.files import write_lines
@@ -54,6 +54,7 @@ class Provider:
     """Takes messages and posts `events` for each."""
 
     def __init__(self) -> None:
+        self._ports: list[int] = []
         self._workers: list[asyncio.Task[None]] = []
         self._clear([])
 
@@ -91,11 +92,16 @@ class Provider:
     # --- callbacks ---
 
     def _open(self, url: str) -> None:
-        """All callbacks of one run go to one address."""
+        """All callbacks of one run go to one address, or in turn to the instances behind it."""
         if not self._workers:
             address = _Address.parse(url)
+            ports = self._ports or [address.port]
+            addresses = [structs.replace(address, port=port) for port in ports]
             loop = asyncio.get_running_loop()
-            self._workers = [loop.create_task(self._work(address)) for _ in range(_CONNECTIONS)]
+            self._workers = [
+                loop.create_task(self._work(addresses[number % len(addresses)]))
+                for number in range(_CONNECTIONS)
+            ]
 
     def _plan(self) -> None:
         size = _BATCH - _BATCH % len(self._events)
@@ -147,6 +153,10 @@ class Provider:
         self._workers = []
         self._clear(events)
 
+    async def spread(self, ports: list[int]) -> None:
+        """From now on each connection goes to the next of these ports, as a load balancer would do it."""
+        self._ports = ports
+
     async def seen(self) -> dict[str, int]:
         """Different messages taken, how many came again, requests, and callbacks posted again."""
         return {
@@ -179,7 +189,13 @@ async def _is_kept(client: Client, request: bytes) -> bool:
 
 async def _commands() -> Mapping[str, Command]:
     peer = Provider()
-    return {"listen": peer.listen, "reset": peer.reset, "seen": peer.seen, "uuids": peer.uuids}
+    return {
+        "listen": peer.listen,
+        "reset": peer.reset,
+        "spread": peer.spread,
+        "seen": peer.seen,
+        "uuids": peer.uuids,
+    }
 
 
 if __name__ == "__main__":

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bridge.bench.figures import ratio
 from bridge.bench.measured import Measured
 
-__all__ = ["Headlines", "Result", "Scenario", "headlines", "median_run", "ratios"]
+__all__ = [
+    "Comparison",
+    "Figures",
+    "Headlines",
+    "Result",
+    "Scenario",
+    "figures_of",
+    "headlines",
+    "median_run",
+    "ratios",
+]
 
 Runs = Mapping[str, Sequence[Measured]]
 
@@ -38,20 +48,45 @@ class Scenario(Struct, frozen=True):
     runs: Sequence[Measured]
 
 
-class Result(Headlines, frozen=True, kw_only=True):
-    """What `bridge bench --json` prints. `problems`: what should not be, a sentence each."""
+class Figures(Headlines, frozen=True, kw_only=True):
+    """All that was measured on one database. `problems`: what should not be, a sentence each."""
 
-    versions: dict[str, str | None]
-    machine: dict[str, Any]
-    messages: int
     problems: list[str]
     scenarios: dict[str, Scenario | None]
-    naive: dict[str, Any] | None = None
-    ratios: dict[str, float | None] | None = None
 
     @property
     def ok(self) -> bool:
         return not (self.lost or self.duplicated or self.problems)
+
+
+class Result(Figures, frozen=True, kw_only=True):
+    """What `bridge bench --json` prints."""
+
+    versions: dict[str, str | None]
+    machine: dict[str, Any]
+    messages: int
+    naive: dict[str, Any] | None = None
+    ratios: dict[str, float | None] | None = None
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """What `bridge bench --database URL --json` prints: the same figures for both. `instances`: processes on
+    PostgreSQL; `server`: the settings of the server on which the figures depend."""
+
+    versions: dict[str, str | None]
+    machine: dict[str, Any]
+    server: dict[str, str]
+    messages: int
+    instances: int
+    sqlite: Figures
+    postgres: Figures
+    lost: int
+    duplicated: int
+    problems: list[str]
+
+    @property
+    def ok(self) -> bool:
+        return self.sqlite.ok and self.postgres.ok
 
 
 def median_run(runs: Sequence[Measured]) -> int:
@@ -78,6 +113,18 @@ def headlines(all_runs: Runs) -> Headlines:
         lost=sum(run.lost for run in every),
         duplicated=sum(run.duplicated for run in every),
         peak_rss_mb=max((run.peak_rss_mb for run in every), default=None),
+    )
+
+
+def figures_of(all_runs: Runs, names: Sequence[str], problems: list[str]) -> Figures:
+    """The figures, and every run. `names`: of all scenarios, also of those that were not run."""
+    return Figures(
+        **structs.asdict(headlines(all_runs)),
+        problems=problems,
+        scenarios={
+            name: Scenario(median_run(all_runs[name]), all_runs[name]) if all_runs.get(name) else None
+            for name in names
+        },
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -13,12 +13,12 @@ from bridge.bench.machine import machine, versions
 from bridge.bench.measured import Measured
 from bridge.bench.prepared import Prepared
 from bridge.bench.processes import require_proc
-from bridge.bench.result import Headlines, Result, Scenario, headlines, median_run, ratios
+from bridge.bench.result import Headlines, Result, figures_of, headlines, ratios
 from bridge.bench.subjects import BridgeSubject, NaiveSubject
-from bridge.bench.workbench import Workbench, open_workbench
+from bridge.bench.workbench import open_workbench
 from bridge.errors import BridgeError
 
-__all__ = ["LONG", "SCENARIOS", "Options", "run_bench"]
+__all__ = ["EVERY", "LONG", "SCENARIOS", "Options", "Session", "measure", "run_bench"]
 
 Run = Callable[[Lab], Awaitable[Measured]]
 SCENARIOS: Mapping[str, Run] = {
@@ -35,6 +35,7 @@ LONG: Mapping[str, Run] = {
     "memory": long.memory,
     "backlog": arrivals.backlog,
 }
+EVERY = (*SCENARIOS, *LONG)
 _NAIVE: Mapping[str, Run] = {
     "sends": traffic.sends,
     "callbacks": lambda lab: arrivals.callbacks_of(lab, (100, 1)),
@@ -64,65 +65,63 @@ async def run_bench(options: Options, say: Callable[[str], None]) -> Result:
     naive = NaiveSubject() if options.naive else None
     async with open_workbench(say) as bench:
         reference = await asyncio.to_thread(machine, bench.folder)
-        session = _Session(bench, options)
         lab = Lab(bench, Prepared(bench), BridgeSubject(), options.messages)
-        runs = await session.run(lab, {**SCENARIOS, **LONG}, options.wanted())
-        compared = await session.compare(lab, naive) if naive else None
-    ours = headlines(runs)
+        session = Session(lab, options.runs)
+        await measure([session], options)
+        compared = await _compare(lab, naive, options, session.problems) if naive else None
+    ours = figures_of(session.found, EVERY, session.problems)
     return Result(
         **structs.asdict(ours),
         versions=versions(),
         machine=reference,
         messages=options.messages,
-        problems=session.problems,
-        scenarios={
-            name: Scenario(median_run(runs[name]), runs[name]) if runs.get(name) else None
-            for name in (*SCENARIOS, *LONG)
-        },
         naive=None if compared is None else structs.asdict(compared),
         ratios=None if compared is None else ratios(ours, compared),
     )
 
 
-class _Session:
-    """Runs scenarios and collects what should not be."""
+class Session:
+    """Runs the scenarios of one subject, and collects what should not be."""
 
-    def __init__(self, bench: Workbench, options: Options) -> None:
-        self._bench = bench
-        self._options = options
+    def __init__(self, lab: Lab, runs: int) -> None:
+        self._lab = lab
+        self._runs = runs
+        self.found: dict[str, list[Measured]] = {}
         self.problems: list[str] = []
 
-    async def run(self, lab: Lab, known: Mapping[str, Run], names: list[str]) -> dict[str, list[Measured]]:
-        """Every scenario so often as was asked."""
-        found: dict[str, list[Measured]] = {}
-        for number in range(self._options.runs):
-            for name in names:
-                self._tell(lab.subject.name, name, number)
-                measured = await self._one(lab, name, known[name])
-                if measured is not None:
-                    found.setdefault(name, []).append(measured)
-        return found
-
-    def _tell(self, subject: str, name: str, number: int) -> None:
-        runs = f", run {number + 1} of {self._options.runs}" if self._options.runs > 1 else ""
-        self._bench.say(f"Measuring {name} of {subject}{runs}.")
-
-    async def _one(self, lab: Lab, name: str, run: Run) -> Measured | None:
+    async def run(self, name: str, run: Run, number: int) -> None:
+        """One scenario, for the time `number`."""
+        of = f", run {number + 1} of {self._runs}" if self._runs > 1 else ""
+        self._lab.bench.say(f"Measuring {name} of {self._lab.subject.name}{of}.")
         try:
-            measured = await run(lab)
+            measured = await run(self._lab)
         except (BridgeError, OSError) as error:
-            self.problems.append(f"{lab.subject.name} {name}: {error}")
-            return None
-        if isinstance(lab.subject, BridgeSubject):
+            self.problems.append(f"{self._lab.subject.name} {name}: {error}")
+            return
+        self.found.setdefault(name, []).append(measured)
+        if isinstance(self._lab.subject, BridgeSubject):
             self.problems += [f"{name}: {each}" for each in measured.problems]
-        return measured
 
-    async def compare(self, lab: Lab, naive: NaiveSubject) -> Headlines:
-        """The same peers and load against the naive service."""
-        messages = min(lab.messages, max(_NAIVE_LEAST, lab.messages // _NAIVE_SHARE))
-        other = Lab(lab.bench, lab.prepared, naive, messages)
-        names = [name for name in self._options.wanted() if name in _NAIVE]
-        found = headlines(await self.run(other, _NAIVE, names))
-        # It has no backlog: it reports within the request that brings the callback.
-        while_called = (found.callback_items_per_second_with_reports or {}).get("100")
-        return structs.replace(found, reports_per_second=while_called)
+
+async def measure(sessions: Sequence[Session], options: Options) -> None:
+    """Every scenario so often as was asked, of one subject right after that of the other: the machine drifts."""
+    known = {**SCENARIOS, **LONG}
+    for number in range(options.runs):
+        for name in options.wanted():
+            for session in sessions:
+                await session.run(name, known[name], number)
+
+
+async def _compare(lab: Lab, naive: NaiveSubject, options: Options, problems: list[str]) -> Headlines:
+    """The same peers and load against the naive service."""
+    messages = min(lab.messages, max(_NAIVE_LEAST, lab.messages // _NAIVE_SHARE))
+    session = Session(Lab(lab.bench, lab.prepared, naive, messages), options.runs)
+    for number in range(options.runs):
+        for name in options.wanted():
+            if name in _NAIVE:
+                await session.run(name, _NAIVE[name], number)
+    problems += session.problems
+    found = headlines(session.found)
+    # It has no backlog: it reports within the request that brings the callback.
+    while_called = (found.callback_items_per_second_with_reports or {}).get("100")
+    return structs.replace(found, reports_per_second=while_called)

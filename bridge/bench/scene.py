@@ -8,6 +8,8 @@ from bridge.bench.wire import request_bytes
 
 __all__ = [
     "CALLBACK_AUTHORIZATION",
+    "DATABASE_SETTINGS",
+    "DATABASE_VARIABLE",
     "HOST",
     "OPERATOR_TOKEN",
     "PEOPLE",
@@ -30,7 +32,7 @@ CALLBACK_AUTHORIZATION = "Authorization: Basic cmV2aWNvbTpjYWxsYmFja3Mtb2YtdGhlL
 _SETTINGS = """
 [server]
 port = {port}
-public_url = "http://127.0.0.1:{port}"
+public_url = "http://127.0.0.1:{public_port}"
 
 [smartico]
 api_key = "api-key-of-the-bench"
@@ -50,10 +52,18 @@ name = "bench"
 token = "operator-token-of-the-bench"
 """
 
+DATABASE_VARIABLE = (
+    "BRIDGE_BENCH_DATABASE"  # in the environment of the service: the address, with its password
+)
+DATABASE_SETTINGS = f"""
+[database]
+url = "${{{DATABASE_VARIABLE}}}"
+"""
 
-def settings_text(port: int, provider_url: str) -> str:
-    """`bridge.toml` of a service under test."""
-    return _SETTINGS.format(port=port, provider_url=provider_url)
+
+def settings_text(port: int, public_port: int, provider_url: str) -> str:
+    """`bridge.toml` of a service under test. `public_port`: where its peers are told to go."""
+    return _SETTINGS.format(port=port, public_port=public_port, provider_url=provider_url)
 
 
 def person(number: int) -> str:

@@ -53,7 +53,7 @@ async def traffic(
             sent = await order_load(
                 bench,
                 "sends",
-                port=service.port,
+                ports=service.ports,
                 count=count or lab.messages,
                 connections=CONNECTIONS,
                 run=lab.run_name(),
@@ -92,7 +92,8 @@ async def _judged(
             "seconds": round((last_ns - sent["first_ns"]) / 1e9, 2),
             "sends_per_second": per_second(accepted, sent["first_ns"], sent["last_ns"]),
             "send_latency_ms": sent["latency_ms"],
-            "service_cpu_us_per_message": round(cpu["service"] * 1e6 / accepted) if accepted else None,
+            "service_cpu_us_per_message": _each(cpu["service"], accepted),
+            "database_cpu_us_per_message": _each(cpu.get("database"), accepted),
             "overloaded_answers": sent["overloaded"],
             "provider_requests": taken["requests"],
             "callbacks_posted_again": taken["repeated"],
@@ -106,3 +107,8 @@ async def _judged(
             (sent["refused"], "sends were refused"), (verdict["unexpected"], "reports were not expected")
         ),
     )
+
+
+def _each(seconds: float | None, count: int) -> int | None:
+    """Microseconds for each; None where that is not known."""
+    return round(seconds * 1e6 / count) if seconds is not None and count else None

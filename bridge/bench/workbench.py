@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bridge.bench.processes import Child, cpu_seconds, peak_rss_mb
+from bridge.bench.processes import Child, cpu_seconds, family_cpu_seconds, peak_rss_mb
 from bridge.bench.scene import HOST
 from bridge.bench.subjects import Running, Subject
 
@@ -49,6 +49,7 @@ class Workbench:
         """Starts what is measured; in the end it is stopped in order, or killed when something failed."""
         service = await subject.start(folder, self.provider_url)
         try:
+            await self.provider.ask("spread", ports=service.ports)
             yield service
             await service.stop()
         finally:
@@ -93,24 +94,26 @@ class Workbench:
 
 
 class Meter:
-    """Processor time of the service, the peers and the load, from now on."""
+    """Processor time of the service, its database server, the peers and the load, from now on."""
 
     def __init__(self, bench: Workbench, service: Running) -> None:
-        self._pids = {
-            "service": service.pid,
-            "provider": bench.provider.pid,
-            "smartico": bench.smartico.pid,
-            "load": bench.load.pid,
-        }
-        self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+        self._service = service
+        self._peers = {each.name: each.pid for each in (bench.provider, bench.smartico, bench.load)}
+        self._before = self._now()
+
+    def _now(self) -> dict[str, float]:
+        used = {"service": sum(map(cpu_seconds, self._service.pids))}
+        if self._service.server_pid is not None:
+            used["database"] = family_cpu_seconds(self._service.server_pid)
+        return used | {name: cpu_seconds(pid) for name, pid in self._peers.items()}
 
     def cpu(self) -> dict[str, float]:
-        """Seconds since then, by process."""
-        return {name: round(cpu_seconds(pid) - self._before[name], 2) for name, pid in self._pids.items()}
+        """Seconds since then: all instances together; the server, where it is on this machine; each peer."""
+        return {name: round(seconds - self._before[name], 2) for name, seconds in self._now().items()}
 
     def peak_rss_mb(self) -> float:
-        """The most memory that the service has used since its start."""
-        return peak_rss_mb(self._pids["service"])
+        """The most memory that the service has used since its start: the sum of its instances."""
+        return round(sum(map(peak_rss_mb, self._service.pids)), 1)
 
 
 @asynccontextmanager

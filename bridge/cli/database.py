@@ -102,6 +102,34 @@ def copy_command(url: str, as_json: bool, config: Path) -> None:
         )
 
 
+@database_group.command("prune", epilog="Example: bridge db prune --dry-run")
+@click.option("--dry-run", is_flag=True, help="Only count what would go.")
+@json_option
+@config_option
+def prune_command(dry_run: bool, as_json: bool, config: Path) -> None:
+    """Delete what is older than database.retention_days and raw_retention_days. A service does so by itself.
+
+    What is not finished stays, however old: messages in the outbox, reports pending or dead, open review items.
+    """
+    from bridge.cli.database_prune import prune_database
+
+    settings = read_settings(config)
+    result = asyncio.run(prune_database(settings, dry_run=dry_run))
+    if as_json:
+        print_json(result)
+    elif result.by_service is not None:
+        print(f"Nothing to do: the service that runs (process {result.by_service}) prunes by itself.")
+    elif not result.rows:
+        print("Nothing is old enough to go.")
+    else:
+        print_record({name.replace("_", " "): f"{count:,}" for name, count in result.rows.items()})
+        print("These would go; nothing was changed." if dry_run else "These are gone.")
+        if settings.database.is_sqlite and not dry_run:
+            print(
+                "The file keeps its size and fills the room again. To shrink it, stop bridge and run VACUUM on it."
+            )
+
+
 async def _migrate(settings: Settings) -> dict[str, Any]:
     if not settings.database.is_sqlite:
         return await _migrate_postgres(settings)

@@ -1,6 +1,6 @@
 """Callbacks: keep what a provider posts before it is understood; understand what was kept.
 
-`receive` commits the body as it came, and only then may the provider be told so. `process` turns bodies into
+`Receiving` commits the body as it came, and only then may the provider be told so. `process` turns bodies into
 transitions, many in one transaction; a body on which our own code fails is kept for review and holds up no other.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 import structlog
+from msgspec import Struct
 
 from bridge.core.model import Element, Millis
 from bridge.errors import StoreError
@@ -17,12 +18,13 @@ from bridge.flows.applying import Applying, adopt_orphans, arrived_elements
 from bridge.flows.rules import Rules
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.store import inbox, review
-from bridge.store.inbox import Arrived, Batch
+from bridge.store.inbox import Arrived, Batch, NewBody
 from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
+from bridge.store.together import Together
 from bridge.store.tx import Job, Store, Tx
 
-__all__ = ["ORPHAN_AFTER_MS", "PART", "adopt_stragglers", "process", "receive", "review_old_orphans"]
+__all__ = ["ORPHAN_AFTER_MS", "PART", "Receiving", "adopt_stragglers", "process", "review_old_orphans"]
 
 Reported = Callable[[Sequence[DueReport]], None]
 
@@ -31,23 +33,42 @@ PART = 200  # elements in one transaction: about ten milliseconds of the event l
 _log = structlog.get_logger()
 
 
-async def receive(
-    store: Store, rules: Rules, provider: str, body: bytes, now: Millis
-) -> int | CallbackUnreadable:
-    """Keeps a body durably; gives the number of new elements in it (0: it was known), or why it is unreadable.
+class Receiving:
+    """Keeps bodies, those of the same moment together."""
 
-    Raises StoreError when it cannot be kept: the provider must be told to repeat it.
-    """
-    checked = rules.providers[provider].check_callback(body)
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._rules = rules
+        self._together = Together(store, _keep_all)
 
-    async def keep(tx: Tx) -> int:
-        if isinstance(checked, CallbackUnreadable):
-            await _keep_unreadable(tx, provider, body, checked.reason, now)
-            return 0
-        return checked if await inbox.add_batch(tx, provider, body, checked, now) else 0
+    async def receive(self, provider: str, body: bytes, now: Millis) -> int | CallbackUnreadable:
+        """Keeps a body durably; gives the number of new elements in it (0: it was known), or why it is unreadable.
 
-    added = await store.write(keep)
-    return checked if isinstance(checked, CallbackUnreadable) else added
+        Raises StoreError when it cannot be kept: the provider must be told to repeat it.
+        """
+        checked = self._rules.providers[provider].check_callback(body)
+        known = await self._together.add(_Received(provider, body, checked, now))
+        return 0 if known else checked
+
+
+class _Received(Struct, frozen=True):
+    """One body, and its number of elements or why it is unreadable."""
+
+    provider: str
+    body: bytes
+    checked: int | CallbackUnreadable
+    at: Millis
+
+
+async def _keep_all(tx: Tx, received: Sequence[_Received]) -> list[bool]:
+    """Says of each readable body whether it was known."""
+    new: list[NewBody] = []
+    for each in received:
+        if isinstance(each.checked, CallbackUnreadable):
+            await _keep_unreadable(tx, each.provider, each.body, each.checked.reason, each.at)
+        else:
+            new.append(NewBody(each.provider, each.body, each.checked, each.at))
+    known = iter(await inbox.add_batches(tx, new))
+    return [not isinstance(each.checked, CallbackUnreadable) and next(known) for each in received]
 
 
 async def _keep_unreadable(tx: Tx, provider: str, body: bytes, reason: str, now: Millis) -> None:

@@ -125,6 +125,10 @@ async def settle(tx: Tx, settled: Sequence[tuple[str, Settlement]], now: Millis)
 
     Gives the reports that are free now: see `reports.release`.
     """
+    if tx.shared and any(each.state != "done" for _, each in settled):
+        # Whose lease ended may have been settled by others: then it is not dead, whatever came of our attempt.
+        waiting = await reports.pending(tx, sorted({each.message_id for _, each in settled}))
+        settled = [pair for pair in settled if pair[1].state == "done" or _key(pair[1]) in waiting]
     released = await reports.settle(tx, [each for _, each in settled], now)
     for lane, each in settled:
         if each.last_error is not None:
@@ -140,6 +144,10 @@ async def settle(tx: Tx, settled: Sequence[tuple[str, Settlement]], now: Millis)
         if each.state == "dead":
             await _to_review(tx, lane, each, now)
     return released
+
+
+def _key(each: Settlement) -> tuple[MessageId, Status]:
+    return each.message_id, each.status
 
 
 async def _to_review(tx: Tx, lane: str, dead: Settlement, now: Millis) -> None:

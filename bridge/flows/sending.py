@@ -40,7 +40,17 @@ from bridge.store.saving import Saving
 from bridge.store.sends import Send, SendState
 from bridge.store.tx import Tx
 
-__all__ = ["Result", "decided_at", "expire", "fail_unsent", "give_back", "recover", "settle", "settle_lookup"]
+__all__ = [
+    "Result",
+    "decided_at",
+    "expire",
+    "fail_unsent",
+    "give_back",
+    "recover",
+    "settle",
+    "settle_lookup",
+    "take_back",
+]
 
 Result = ItemResult | NotTaken | Blocked
 
@@ -118,6 +128,16 @@ async def give_back(tx: Tx, rules: Rules, provider: str, claimed: Sequence[Send]
     """At an orderly stop: messages that were claimed, and whose request never left, are queued again."""
     not_taken = NotTaken("stopped", "the bridge stopped before it was handed over")
     await settle(tx, rules, provider, [(send, not_taken) for send in claimed], now)
+
+
+async def take_back(tx: Tx, rules: Rules, provider: str, claimed_at: Sequence[Millis], now: Millis) -> int:
+    """Queues again what this process claimed at these times without learning of it: nothing of that has left."""
+    rows = await tx.any_of("own_claims", claimed_at, provider=provider)
+    settling = _Settling(tx, rules, provider, now)
+    for message_id in sorted(row[0] for row in rows):
+        await settling.result(message_id, NotTaken("lost", "the connection to the database was lost before"))
+    await settling.write()
+    return len(rows)
 
 
 def decided_at(rules: Rules, provider: str, send: Send) -> Millis:

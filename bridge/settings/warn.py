@@ -84,10 +84,6 @@ def _risky_choices(settings: Settings) -> Iterator[str]:
 
 
 def _not_built(settings: Settings) -> Iterator[str]:
-    yield (
-        "database.retention_days, database.raw_retention_days: deleting what is old is not built in this version: "
-        "everything is kept."
-    )
     for provider in settings.providers.values():
         if not isinstance(provider, RevicomSettings):
             yield f"providers.{provider.name}: a provider with adapter {provider.adapter} {_NOT_BUILT}."

@@ -17,8 +17,10 @@ from bridge.store.tx import Tx
 __all__ = [
     "Arrived",
     "Batch",
+    "NewBody",
     "Understood",
     "add_batch",
+    "add_batches",
     "add_inbound",
     "add_orphan",
     "awaited",
@@ -79,6 +81,39 @@ async def add_batch(
     return row[0] if row else None
 
 
+class NewBody(Struct, frozen=True):
+    """A readable body with so many elements."""
+
+    provider: str
+    body: bytes
+    elements: int
+    at: Millis
+
+
+async def add_batches(tx: Tx, new: Sequence[NewBody]) -> list[bool]:
+    """Keeps readable bodies as they came; says of each whether the very same was known."""
+    digests = [sha256(each.body).digest() for each in new]
+    known: set[tuple[str, bytes]] = set()
+    for provider in sorted({each.provider for each in new}):
+        known |= {(provider, row[0]) for row in await tx.any_of("known_batches", digests, provider=provider)}
+    rows: dict[tuple[str, bytes], dict[str, object]] = {}
+    answers = []
+    for each, digest in zip(new, digests, strict=True):
+        key = (each.provider, digest)
+        answers.append(key in known or key in rows)
+        if not answers[-1]:
+            rows[key] = {
+                "provider": each.provider,
+                "digest": digest,
+                "state": WAITING,
+                "elements": each.elements,
+                "received_at": each.at,
+                "body": tx.vault.seal(each.body),
+            }
+    await tx.run_many("add_new_batch", [rows[key] for key in sorted(rows)])
+    return answers
+
+
 async def waiting_batches(tx: Tx, max_elements: int, max_bytes: int, limit: int = 500) -> list[Batch]:
     """Bodies that wait, oldest first: at least one, then as many as stay within the bounds. They are claimed."""
     chosen: list[int] = []
@@ -89,6 +124,8 @@ async def waiting_batches(tx: Tx, max_elements: int, max_bytes: int, limit: int 
             break
         chosen.append(batch_id)
     if tx.shared:
+        taken = {row[0] for row in await tx.any_of("take_batches", chosen)}
+        chosen = [batch_id for batch_id in chosen if batch_id in taken]
         await renew(tx, chosen)
     places = {batch_id: place for place, batch_id in enumerate(chosen)}
     return sorted(await _get_batches(tx, chosen), key=lambda batch: places[batch.id])

@@ -14,6 +14,7 @@ DELETE FROM error_texts
 
 -- name: add_error_text
 INSERT INTO error_texts (provider, code, text) VALUES (:provider, :code, :text)
+ON CONFLICT (provider, code) DO UPDATE SET text = excluded.text
 
 -- name: add_audit
 INSERT INTO audit (at, actor, action, detail) VALUES (:at, :actor, :action, :detail)
@@ -209,6 +210,14 @@ SELECT parts, price, currency FROM provider_messages WHERE message_id = :message
 INSERT INTO batches (provider, digest, state, elements, received_at, body)
 VALUES (:provider, :digest, :state, :elements, :received_at, :body)
 ON CONFLICT (provider, digest) DO NOTHING RETURNING id
+
+-- name: add_new_batch
+INSERT INTO batches (provider, digest, state, elements, received_at, body)
+VALUES (:provider, :digest, :state, :elements, :received_at, :body)
+ON CONFLICT (provider, digest) DO NOTHING
+
+-- name: known_batches
+SELECT digest FROM batches WHERE provider = :provider AND digest IN (:list)
 
 -- name: waiting_sizes
 SELECT id, elements, length(body) FROM batches WHERE state = 'waiting' ORDER BY id LIMIT :limit
@@ -413,3 +422,91 @@ SELECT text FROM error_texts WHERE provider = :provider AND code = :code
 
 -- name: renew_send
 UPDATE sends SET expires_at = :expires_at WHERE message_id = :message_id
+
+-- ===== pruning =====
+-- What may go is looked for in the order of a key, after the place that was come to. `bridge/store/pruning.py` has the rules.
+-- Look-ups row by row are scalar: of EXISTS in a list of columns PostgreSQL may make a hash of the whole other table.
+
+-- name: old_texts
+SELECT t.message_id, (SELECT 1 FROM sends AS s WHERE s.message_id = t.message_id) IS NULL
+FROM texts AS t WHERE t.message_id > :after AND t.message_id < :before ORDER BY t.message_id LIMIT :limit
+
+-- name: old_messages
+SELECT id FROM messages WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+
+-- name: quiet_messages
+SELECT m.id, m.state, m.updated_at FROM messages AS m
+WHERE m.id IN (:list) AND m.updated_at <= :until
+    AND NOT EXISTS (SELECT 1 FROM sends AS s WHERE s.message_id = m.id)
+    AND NOT EXISTS (
+        SELECT 1 FROM reports AS r WHERE r.message_id = m.id AND (r.state <> 'done' OR r.finished_at > :until))
+    AND NOT EXISTS (
+        SELECT 1 FROM callbacks AS c WHERE c.message_id = m.id AND (
+            c.received_at > :until OR EXISTS (SELECT 1 FROM review_members AS v WHERE v.subject = c.digest)))
+    AND NOT EXISTS (SELECT 1 FROM steps AS t WHERE t.message_id = m.id AND t.at > :until)
+    AND NOT EXISTS (SELECT 1 FROM inbound AS i WHERE i.message_id = m.id AND i.received_at > :until)
+    AND NOT EXISTS (SELECT 1 FROM review_members AS v WHERE v.subject = m.id)
+
+-- name: next_batches
+SELECT b.id, b.received_at, b.state, length(b.body), coalesce(
+    (SELECT 1 FROM review_members AS v WHERE v.batch_id = b.id LIMIT 1),
+    (SELECT 1 FROM orphans AS o WHERE o.in_review = 0 AND o.received_at = b.received_at AND o.batch_id = b.id LIMIT 1),
+    0)
+FROM batches AS b WHERE b.id > :after ORDER BY b.id LIMIT :limit
+
+-- name: next_orphans
+SELECT o.provider, o.root, o.digest, o.received_at <= :until AND o.in_review = 1
+    AND (SELECT 1 FROM review_members AS v WHERE v.subject = o.digest LIMIT 1) IS NULL
+FROM orphans AS o WHERE (o.provider, o.root, o.digest) > (:provider, :root, :digest)
+ORDER BY o.provider, o.root, o.digest LIMIT :limit
+
+-- name: next_inbound
+SELECT i.provider, i.provider_message_id, i.received_at <= :until
+    AND (SELECT 1 FROM messages AS m WHERE m.id = i.message_id) IS NULL
+FROM inbound AS i WHERE (i.provider, i.provider_message_id) > (:provider, :provider_message_id)
+ORDER BY i.provider, i.provider_message_id LIMIT :limit
+
+-- name: next_review_items
+SELECT id, state <> 'open' AND last_at <= :until FROM review_items WHERE id > :after ORDER BY id LIMIT :limit
+
+-- name: next_audit_lines
+SELECT id, at FROM audit WHERE id > :after ORDER BY id LIMIT :limit
+
+-- name: prune_texts
+DELETE FROM texts WHERE message_id IN (:list)
+
+-- name: prune_bodies
+UPDATE batches SET body = :nothing WHERE id IN (:list)
+
+-- name: prune_batches
+DELETE FROM batches WHERE id IN (:list)
+
+-- name: prune_provider_messages
+DELETE FROM provider_messages WHERE message_id IN (:list)
+
+-- name: prune_callbacks
+DELETE FROM callbacks WHERE message_id IN (:list)
+
+-- name: prune_reports
+DELETE FROM reports WHERE message_id IN (:list)
+
+-- name: prune_steps
+DELETE FROM steps WHERE message_id IN (:list)
+
+-- name: prune_answers
+DELETE FROM inbound WHERE message_id IN (:list)
+
+-- name: prune_messages
+DELETE FROM messages WHERE id IN (:list)
+
+-- name: prune_orphan
+DELETE FROM orphans WHERE provider = :provider AND root = :root AND digest = :digest
+
+-- name: prune_inbound
+DELETE FROM inbound WHERE provider = :provider AND provider_message_id = :provider_message_id
+
+-- name: prune_review_items
+DELETE FROM review_items WHERE id IN (:list)
+
+-- name: prune_audit_lines
+DELETE FROM audit WHERE id IN (:list)

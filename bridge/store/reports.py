@@ -19,6 +19,7 @@ __all__ = [
     "due_reports",
     "follow_up",
     "lanes",
+    "let_go",
     "next_due",
     "pending",
     "release",
@@ -29,7 +30,8 @@ __all__ = [
 
 
 class DueReport(Struct, frozen=True):
-    """A status report that may go out now. `retries`, `refusals` and `not_founds` count its failed attempts."""
+    """A status report that may go out now. `retries`, `refusals` and `not_founds` count its failed attempts; since when
+    it is leased to this process says `since`, in seconds of `bridge.store.leases.steady`."""
 
     message_id: MessageId
     status: Status
@@ -44,6 +46,7 @@ class DueReport(Struct, frozen=True):
     gateway: str
     type: str
     callback_url: str
+    since: float = 0.0
 
     def __repr__(self) -> str:
         return f"<DueReport {self.message_id.hex()} {self.status}>"
@@ -97,9 +100,16 @@ async def renew(tx: Tx, message_ids: Sequence[MessageId]) -> set[MessageId]:
     return {row[0] for row in await tx.any_of("renew_reports", message_ids)}
 
 
+async def let_go(tx: Tx, message_ids: Sequence[MessageId]) -> None:
+    """The due reports of these messages may be claimed by others."""
+    await tx.any_of("let_go_reports", message_ids)
+
+
 async def settle(tx: Tx, settlements: Sequence[Settlement], now: Millis) -> list[Row]:
     """Stores what the attempts came to, and lets the next report of each finished message go: see `release`."""
     settlements = sorted(settlements, key=_key)  # everybody locks rows in this order
+    if tx.shared:
+        await pending(tx, sorted({each.message_id for each in settlements}))
     finished = [each for each in settlements if each.state != "pending"]
     await tx.run_many("finish_report", [_finish_values(each, now) for each in finished])
     await tx.run_many(
@@ -111,12 +121,10 @@ async def settle(tx: Tx, settlements: Sequence[Settlement], now: Millis) -> list
 async def release(tx: Tx, message_ids: Sequence[MessageId], now: Millis) -> list[Row]:
     """Makes the oldest waiting report of each message due, unless one of the message is due already.
 
-    Gives the first nine fields of a `DueReport` for each.
+    On a shared database the pending ones were locked before: who adds or releases one of these messages waits. Gives
+    the first nine fields of a `DueReport` for each.
     """
-    ids = sorted(set(message_ids))
-    if tx.shared:
-        await pending(tx, ids)  # locks them: who adds or releases a report of these messages waits
-    return await tx.any_of("release_reports", ids, now=now)
+    return await tx.any_of("release_reports", sorted(set(message_ids)), now=now)
 
 
 async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) -> int:
@@ -124,27 +132,29 @@ async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) 
 
     Those of one message go out in the order in which they were owed, whatever the order of the keys.
     """
+    ids = sorted({message_id for message_id, _ in keys})
     if tx.shared:
-        await tx.any_of(
-            "load_messages", sorted({message_id for message_id, _ in keys})
-        )  # nobody adds a report now
+        await tx.any_of("load_messages", ids)  # nobody adds a report now
+        await pending(tx, ids)
     revived = 0
-    for message_id, status in keys:
+    for message_id, status in sorted(keys):
         revived += await tx.run("revive_report", message_id=message_id, status=status, now=now)
-    await release(tx, [message_id for message_id, _ in keys], now)
+    await release(tx, ids, now)
     return revived
 
 
-def follow_up(row: Row, before: DueReport) -> DueReport:
+def follow_up(row: Row, before: DueReport, since: float) -> DueReport:
     """The report that `release` let go after `before`, of the same message."""
     own = dict(zip(DueReport.__struct_fields__, row, strict=False))
-    return replace(before, **own | {"status": Status(row[1])})
+    return replace(before, **own | {"status": Status(row[1]), "since": since})
 
 
 def _due(tx: Tx, row: Row) -> DueReport:
-    values = dict(zip(DueReport.__struct_fields__, row, strict=True))
+    values = dict(zip(DueReport.__struct_fields__, row, strict=False))
     opened = tx.vault.open_text(values["callback_url"])
-    return DueReport(**values | {"status": Status(values["status"]), "callback_url": opened})
+    return DueReport(
+        **values | {"status": Status(values["status"]), "callback_url": opened, "since": tx.began}
+    )
 
 
 def _key(each: Settlement) -> tuple[MessageId, Status]:

@@ -96,6 +96,7 @@ class Saving:
             gateway=message.gateway,
             type=message.type,
             callback_url=self._tx.vault.open_text(message.callback_url),
+            since=self._tx.began,
         )
 
     def _columns(self, message: MessageView) -> dict[str, object]:

@@ -22,12 +22,13 @@ Row = tuple[Any, ...]
 class Tx(Protocol):
     """One transaction. `values` are named as in the statement.
 
-    `shared`: other processes change the same rows at the same time. Then what is taken on is leased, and what is about
-    to be changed was locked when it was loaded.
+    `shared`: other processes change the same rows at the same time. Then what is taken on is leased, since `began` or
+    later (seconds, see `bridge.store.leases.steady`), and what is about to be changed was locked when it was loaded.
     """
 
     vault: Vault
     shared: bool
+    began: float
 
     async def all(self, query: str, **values: Any) -> list[Row]:
         """All rows."""

@@ -13,7 +13,6 @@ from litestar.types import Receive, Scope, Send
 from msgspec import json
 
 from bridge.errors import StoreError
-from bridge.flows import callbacks
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.web.access import BodyTooLarge, client_allowed
 from bridge.web.context import WebContext
@@ -65,7 +64,7 @@ async def _answer(ctx: WebContext, call: Call, name: str) -> _Answer:
 
 async def _keep(ctx: WebContext, name: str, body: bytes) -> _Answer:
     try:
-        kept = await callbacks.receive(ctx.store, ctx.rules, name, body, ctx.clock())
+        kept = await ctx.receiving.receive(name, body, ctx.clock())
     except StoreError as error:
         _log.error(
             "a callback could not be stored; the provider will repeat it", provider=name, error=error.sentence

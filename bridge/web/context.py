@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bridge.core.model import Millis
 from bridge.flows.accepting import Accepting, Gateway
+from bridge.flows.callbacks import Receiving
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
 from bridge.secret import Secret
@@ -57,6 +58,7 @@ class WebContext(Struct, frozen=True):
     metrics: Metrics
     lifespan: Lifespan
     accepting: Accepting
+    receiving: Receiving
     gateways: Mapping[str, GatewayDoor]
     providers: Mapping[str, ProviderDoor]
     operators: Sequence[Operator]

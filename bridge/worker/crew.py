@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from bridge.core.model import Millis
+from bridge.flows.pruning import Pruned, Pruning, Retention
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
 from bridge.providers.protocol import Provider
@@ -32,6 +33,11 @@ ANYTHING = ""
 def sends_of(provider: str) -> str:
     """The topic of messages that wait for a provider."""
     return f"send:{provider}"
+
+
+def count_pruned(metrics: Metrics, pruned: Pruned) -> None:
+    """Notes what a step of pruning deleted."""
+    metrics.pruned.labels(pruned.kind.value).inc(pruned.count)
 
 
 class Crew:
@@ -82,8 +88,16 @@ class Crew:
             )
             for name, provider in providers.items()
         }
+        database = settings.database
         self._upkeep = UpkeepPump(
-            store, rules, clock, reported=self.reports.hand_over, buried=self.reports.buried
+            store,
+            rules,
+            clock,
+            reported=self.reports.hand_over,
+            buried=self.reports.buried,
+            recover=self._recover,
+            pruning=Pruning(store, Retention(database.retention_days, database.raw_retention_days)),
+            pruned=lambda pruned: count_pruned(metrics, pruned),
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._leasing: asyncio.Task[None] | None = None
@@ -99,11 +113,14 @@ class Crew:
 
     async def start(self) -> None:
         """Takes up what a crash left, then works. Raises StoreError."""
-        for pump in self.sends.values():
-            await pump.recover()
+        await self._recover()
         await self.reports.start()
         self._tasks = [asyncio.create_task(pump.run(), name=pump.name) for pump in self._pumps]
         self._leasing = asyncio.create_task(self._leases.run(), name=self._leases.name)
+
+    async def _recover(self) -> None:
+        for pump in self.sends.values():
+            await pump.recover()
 
     def heard(self, topic: str) -> None:
         """Another process, or somebody here, has work of this kind for us."""
@@ -145,6 +162,7 @@ class Crew:
         await self._leases.stop()
         if self._leasing:
             await asyncio.gather(self._leasing, return_exceptions=True)
+        await self._leases.give_back()
 
     async def close(self) -> None:
         for transport in self._provider_transports.values():

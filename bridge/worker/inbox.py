@@ -22,7 +22,9 @@ _BEHIND = 1000  # elements that wait: then receiving goes first
 _POLL = 1.0  # seconds between looks at what others received, and between looks for stragglers
 _BUSY = 0.05  # while something waits that another process has locked at this moment
 _STRAGGLERS = 5_000  # milliseconds after the last work for which they are looked for
-_REST = 2.0  # while it does: pauses, in lengths of the work before them
+_REST = (
+    2.0  # while it does: pauses, in lengths of the work before them (which on PostgreSQL is mostly waiting)
+)
 
 
 class InboxPump(Pump):
@@ -76,14 +78,18 @@ class InboxPump(Pump):
         if self._shared:
             await self._adopt_stragglers(found=bool(batches))
         if not batches:
-            return (_BUSY if self.waiting else _POLL) if self._shared else None
+            return self._until_next_look() if self._shared else None
         await callbacks.process(self._store, self._rules, batches, self._clock(), self._reported)
         count = sum(batch.elements for batch in batches)
         self._count -= count
         self._metrics.callback_elements.inc(count)
-        if self._arrivals != arrivals and self._count > _BEHIND:
+        if not self._shared and self._arrivals != arrivals and self._count > _BEHIND:
             await asyncio.sleep(_REST * (perf_counter() - started))
         return 0.0
+
+    def _until_next_look(self) -> float:
+        """Soon while there was work just now: others may have had all of it in hand at this moment."""
+        return _BUSY if self.waiting or self._clock() < self._adopt_until else _POLL
 
     async def _adopt_stragglers(self, *, found: bool) -> None:
         """Elements whose message another process learned of at that very moment (see `callbacks.adopt_stragglers`)."""

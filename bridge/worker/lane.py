@@ -34,7 +34,7 @@ from bridge.transport import Transport
 from bridge.worker.hosts import Hosts
 from bridge.worker.pump import Pump
 from bridge.worker.settler import Settler
-from bridge.worker.stock import Stock
+from bridge.worker.stock import LOAD, Stock
 from bridge.worker.waiting import Key, key_of
 
 __all__ = ["LaneContext", "LanePump", "ReportTarget"]
@@ -128,10 +128,12 @@ class LanePump(Pump):
         """Sets senders to work, as far as there is work and the host lets us."""
         wait = self._wait()
         if wait > 0:
+            await self._stock.let_go()
             return wait
         now = self._ctx.clock()
         if self._stock.wants(now):
-            await self._stock.load(now)
+            probing = self._host.breaker.is_open or self._pause.is_open
+            await self._stock.load(now, 1 if probing else LOAD)
         ready = self._stock.ready(now)
         for _ in range(min(ready, self._ctx.target.max_in_flight - self._senders)):
             self._senders += 1

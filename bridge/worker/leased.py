@@ -42,7 +42,7 @@ class LeasedStock:
 
     def hand_over(self, report: DueReport) -> None:
         if len(self._waiting) < _MOST:
-            self._add(report, self._held.now())
+            self._add(report, report.since)
         else:
             self._expect(report.due_at)
 
@@ -88,15 +88,21 @@ class LeasedStock:
     def wants(self, now: Millis) -> bool:
         return self._look_at <= now and self.ready(now) < LOAD
 
-    async def load(self, now: Millis) -> None:
+    async def let_go(self) -> None:
+        ids = sorted({message_id for message_id, _ in self._since})
+        if ids:
+            self._waiting.forget_waiting()
+            self._since.clear()
+            await self._store.write(lambda tx: reports.let_go(tx, ids))
+
+    async def load(self, now: Millis, limit: int = LOAD) -> None:
         """Claims what is due and nobody's."""
         self._look_at = now + _POLL
-        limit = LOAD + len(self._waiting)  # those known here may be among them
-        if await self._claim(now, limit) == limit:
+        most = limit + len(self._waiting)  # those known here may be among them
+        if await self._claim(now, most) == most and limit == LOAD:
             self._expect(now)
 
     async def _claim(self, now: Millis, limit: int) -> int:
-        since = self._held.now()
         self._looking = True
         self._ended.clear()
         try:
@@ -105,7 +111,7 @@ class LeasedStock:
             self._looking = False
         for report in found:
             if key_of(report) not in self._ended:
-                self._add(report, since)
+                self._add(report, report.since)
         return len(found)
 
     def _add(self, report: DueReport, since: float) -> None:

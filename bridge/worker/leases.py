@@ -6,17 +6,24 @@ owns the database alone, everything holds for ever and nothing is renewed.
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import structlog
+
 from bridge.core.model import MessageId
-from bridge.store import reports, sends
+from bridge.errors import StoreError
+from bridge.store import leases, reports, sends
+from bridge.store.leases import steady
 from bridge.store.tx import Store
 from bridge.worker.pump import Pump
 
 __all__ = ["Held", "Leases"]
+
+_log = structlog.get_logger()
+_GIVE_BACK = 1.0  # seconds
 
 
 class Held:
@@ -58,12 +65,21 @@ class Held:
 class Leases(Pump):
     """Renews them all, three times within the time that a lease holds."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = steady) -> None:
         super().__init__("leases")
         self._store = store
         self._seconds = store.lease_seconds
         self.sends = Held(self._seconds, clock)
         self.reports = Held(self._seconds, clock)
+
+    async def give_back(self) -> None:
+        """At the end: others need not wait until our leases end. Should the database be away, they will."""
+        if self._seconds is not None:
+            try:
+                async with asyncio.timeout(_GIVE_BACK):
+                    await self._store.write(leases.give_back)
+            except (StoreError, TimeoutError):
+                _log.warning("leases could not be given back; they end by themselves")
 
     async def step(self) -> float | None:
         """One round."""

@@ -76,7 +76,10 @@ class SendPump(Pump):
         # Where others share the database: what they leave is looked for, and taken over, now and then.
         self._every = 60.0 if store.lease_seconds is None else _POLL
         self._lease_ms = round((store.lease_seconds or 0) * 1000)
-        self._recovered_at: Millis = 0
+        self._claimed_at: Millis = 0
+        self._lost_claims: set[Millis] = (
+            set()
+        )  # the times of claims of which it is not known whether they were stored
         self._slots = asyncio.Semaphore(max_in_flight)
         self._asking: set[MessageId] = set()
         self._doubtful = 0
@@ -90,7 +93,6 @@ class SendPump(Pump):
         Where this process owns the database that is done at the start; else again and again, for whose lease ended.
         """
         name, now = self._provider.name, self._clock()
-        self._recovered_at = now
         count = await self._store.write(lambda tx: sending.recover(tx, self._rules, name, now))
         if count:
             _log.warning(
@@ -98,7 +100,7 @@ class SendPump(Pump):
                 provider=name,
                 count=count,
             )
-            self._lookups_at = 0
+            self.recheck()
 
     def recheck(self) -> None:
         """Something outside (a replay) may have changed what is due."""
@@ -108,8 +110,8 @@ class SendPump(Pump):
     async def step(self) -> float | None:
         """Starts what can be started now. Gives the seconds until there may be more to do."""
         now = self._clock()
-        if self._lease_ms and now - self._recovered_at > self._lease_ms / 3:
-            await self.recover()
+        if self._lost_claims:
+            await self._take_back()
         lookups_due = await self._start_lookups(now)
         wait = self.breaker.wait(now)
         if wait > 0:
@@ -128,6 +130,7 @@ class SendPump(Pump):
     async def _claim(self) -> list[Send]:
         """The next batch, committed as perhaps sent; a single message where it is a probe. Holds one slot."""
         now, name = self._clock(), self._provider.name
+        now = self._claimed_at = max(now, self._claimed_at + 1)  # the time of a claim is its name, too
         probe = self.breaker.is_open
         if not self.breaker.allows(now):
             return []
@@ -138,11 +141,19 @@ class SendPump(Pump):
         except BaseException:
             self._slots.release()
             self.breaker.cancel_probe()
+            if self._lease_ms:
+                self._lost_claims.add(now)
             raise
         if not batch:
             self.breaker.cancel_probe()
         self._held.add(_ids(batch), since)
         return batch
+
+    async def _take_back(self) -> None:
+        """Claims whose commit was cut: if they were stored all the same, nobody handed over what they claimed."""
+        name, lost, now = self._provider.name, sorted(self._lost_claims), self._clock()
+        await self._store.write(lambda tx: sending.take_back(tx, self._rules, name, lost, now))
+        self._lost_claims.difference_update(lost)
 
     async def _until_queued(self) -> float:
         """Seconds until the next queued message is due; where there is none, until it is time to look again."""
@@ -175,6 +186,7 @@ class SendPump(Pump):
     async def _send(self, batch: list[Send]) -> None:
         """Hands over a claimed batch, in halves where the provider refuses the whole for one message's sake."""
         if self.stopping or not self._held.all_valid(_ids(batch)):
+            self.breaker.cancel_probe()
             await self._give_back(batch)
             return
         outgoing = [self._outgoing(send) for send in batch]

@@ -80,12 +80,13 @@ class Settler:
     async def _settle(self, group: list[_Outcome]) -> None:
         settled = [(report.lane, settlement) for _, report, settlement in group]
 
-        async def job(tx: Tx) -> list[Row]:
-            return await reporting.settle(tx, settled, self._clock())
+        async def job(tx: Tx) -> tuple[list[Row], float]:
+            return await reporting.settle(tx, settled, self._clock()), tx.began
 
-        released = {row[0]: row for row in await self._pump.insist(lambda: self._store.write(job))}
+        rows, since = await self._pump.insist(lambda: self._store.write(job))
+        released = {row[0]: row for row in rows}
         for lane, report, settlement in group:
             lane.settled(report, settlement)
             row = released.pop(report.message_id, None)
             if row is not None:
-                lane.hand_over(reports.follow_up(row, report))
+                lane.hand_over(reports.follow_up(row, report, since))

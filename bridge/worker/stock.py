@@ -49,8 +49,11 @@ class Stock(Protocol):
     def wants(self, now: Millis) -> bool:
         """Whether it is time to `load`."""
 
-    async def load(self, now: Millis) -> None:
-        """Takes what is due from the store. Raises StoreError."""
+    async def load(self, now: Millis, limit: int = LOAD) -> None:
+        """Takes what is due from the store, about so many. Raises StoreError."""
+
+    async def let_go(self) -> None:
+        """Nothing may go for a while: others that can send may have it. Raises StoreError."""
 
     def ready(self, now: Millis) -> int:
         """How many may go now."""
@@ -131,7 +134,10 @@ class OwnedStock:
     def wants(self, now: Millis) -> bool:
         return self._stored_at is not None and self._stored_at <= now and self.ready(now) < LOAD
 
-    async def load(self, now: Millis) -> None:
+    async def let_go(self) -> None:
+        """There are no others."""
+
+    async def load(self, now: Millis, limit: int = LOAD) -> None:  # noqa: ARG002 - memory may as well hold more
         """Takes the oldest of those that are due in the store; once there are few, all that are pending."""
         self._stored_at = None
         try:

@@ -1,13 +1,19 @@
-"""The upkeep pump: what is not caused by an event but by time passing. Messages, reports and orphans that grew old."""
+"""The upkeep pump: what is not caused by an event but by time passing. Messages, reports and orphans that grew old.
+
+Beside that it prunes what nobody needs any more, a step at a time and with pauses that are longer than the steps.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 
 import structlog
 
 from bridge.core.model import Millis
 from bridge.flows import callbacks, reporting, sending
+from bridge.flows.pruning import Pruned, Pruning
 from bridge.flows.rules import Rules
 from bridge.store import sends
 from bridge.store.reports import DueReport
@@ -20,6 +26,9 @@ __all__ = ["UpkeepPump"]
 _log = structlog.get_logger()
 _EVERY = 5.0  # seconds
 _CHUNK = 1000  # rows in one transaction
+_PRUNE_PAUSE = 0.02  # seconds between two steps of pruning, at least
+_PRUNE_SHARE = 5  # of so much time pruning takes one part
+_TELL_EVERY = 60.0  # seconds between two lines about pruning while it goes on
 
 
 class UpkeepPump(Pump):
@@ -33,6 +42,9 @@ class UpkeepPump(Pump):
         *,
         reported: Callable[[Sequence[DueReport]], None],
         buried: Callable[[Sequence[tuple[str, Key]]], None],
+        recover: Callable[[], Awaitable[None]],
+        pruning: Pruning,
+        pruned: Callable[[Pruned], None],
     ) -> None:
         super().__init__("upkeep")
         self._store = store
@@ -40,21 +52,51 @@ class UpkeepPump(Pump):
         self._clock = clock
         self._reported = reported
         self._buried = buried
+        self._recover = recover
+        self._pruning = pruning
+        self._pruned = pruned
+        self._gone: Counter[str] = Counter()  # since the last line about it
+        self._round_at = self._prune_at = self._told_at = 0.0
         # Short limits (tests, the demo) are looked after more often.
         shortest = min(
             [rules.reports.max_age_ms, *(gateway.max_age_ms for gateway in rules.gateways.values())]
         )
-        self._every = min(_EVERY, max(0.1, shortest / 4000))
+        self._every = min(_EVERY, max(0.1, shortest / 4000), (store.lease_seconds or 3 * _EVERY) / 3)
 
     async def step(self) -> float | None:
-        """One round."""
+        """A round when it is time for one; between the rounds a step of pruning."""
+        if monotonic() >= self._round_at:
+            await self._round()
+            self._round_at = monotonic() + self._every
+        if monotonic() >= self._prune_at and not self.stopping:
+            self._prune_at = self._round_at  # also where it fails
+            pause = await self._prune()
+            if pause is not None:
+                self._prune_at = monotonic() + pause
+        return max(0.001, min(self._round_at, self._prune_at) - monotonic())
+
+    async def _round(self) -> None:
         for provider in await self._store.search(sends.providers):
             await self._expire(provider)
         await self._until_done(self._bury)
         if self._store.lease_seconds is not None:
+            await self._recover()
             await self._until_done(self._adopt)
         await self._until_done(lambda: callbacks.review_old_orphans(self._store, self._clock(), _CHUNK))
-        return self._every
+
+    async def _prune(self) -> float | None:
+        """One step; gives the seconds until the next one, None when there is nothing to do now."""
+        began = monotonic()
+        pruned = await self._pruning.step(self._clock())
+        if pruned is not None and pruned.count:
+            self._gone[pruned.kind] += pruned.count
+            self._pruned(pruned)
+        now = monotonic()
+        if self._gone and (pruned is None or now - self._told_at >= _TELL_EVERY):
+            _log.info("what was old is pruned", **self._gone)
+            self._gone.clear()
+            self._told_at = now
+        return None if pruned is None else max(_PRUNE_PAUSE, (now - began) * (_PRUNE_SHARE - 1))
 
     async def _until_done(self, work: Callable[[], Awaitable[int]]) -> None:
         while not self.stopping:

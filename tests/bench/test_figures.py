@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bridge.bench.figures import per_second, percentiles, ratio
 from bridge.bench.measured import Measured
-from bridge.bench.result import Headlines, headlines, median_run, ratios
+from bridge.bench.result import Comparison, Headlines, figures_of, headlines, median_run, ratios
+from bridge.bench.table import compared
 
 
-def measured(headline: float | None, lost: int = 0) -> Measured:
-    return Measured(headline=headline, unit="messages/s", lost=lost)
+def measured(headline: float | None, lost: int = 0, figures: dict[str, Any] | None = None) -> Measured:
+    return Measured(headline=headline, unit="messages/s", lost=lost, figures=figures or {})
 
 
 def test_percentiles_are_milliseconds_of_nanoseconds() -> None:
@@ -42,3 +45,34 @@ def test_what_was_not_run_is_null() -> None:
     figures = (nothing.sends_per_second, nothing.callback_items_per_second, nothing.report_latency_ms)
     assert figures == (None, None, None)
     assert set(ratios(nothing, nothing).values()) == {None}
+
+
+def test_both_databases_stand_beside_each_other() -> None:
+    """A line for each figure that was taken, and how the second is to the first; what was not run is no line."""
+    sends = {"service_cpu_us_per_message": 250, "database_cpu_us_per_message": None}
+    on_server = {"service_cpu_us_per_message": 500, "database_cpu_us_per_message": 100}
+    sqlite, postgres = (
+        figures_of({"sends": [measured(rate, figures=figures)]}, ["sends", "reports"], [])
+        for rate, figures in ((4000.0, sends), (1000.0, on_server))
+    )
+    lines = compared(
+        Comparison(
+            versions={}, machine={}, server={}, messages=1, instances=1, sqlite=sqlite, postgres=postgres,
+            lost=0, duplicated=0, problems=[],
+        )
+    )  # fmt: skip
+    assert lines == [
+        ["sends", "messages/s", "4,000.0", "1,000.0", "0.25"],
+        ["sends: processor time, service", "µs a message", "250", "500", "2.0"],
+        ["sends: processor time, database", "µs a message", "", "100", ""],
+        ["memory", "MB", "0.0", "0.0", ""],
+        ["lost", "", "0", "0", ""],
+        ["doubled", "", "0", "0", ""],
+    ]
+
+
+def test_figures_with_a_loss_are_not_fine() -> None:
+    """Whatever else was measured."""
+    fine, bad = (figures_of({"sends": [measured(1.0, lost=lost)]}, ["sends"], []) for lost in (0, 1))
+    assert fine.ok
+    assert not bad.ok

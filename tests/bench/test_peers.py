@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bridge.bench import load
 from bridge.bench.provider import Provider
 from bridge.bench.scene import provider_uuid
 from bridge.bench.smartico import Smartico
-from bridge.bench.wire import Client, listen, request_bytes, response_bytes
+from bridge.bench.wire import Client, Handler, listen, request_bytes, response_bytes
 from bridge.core.model import id_text
 
 FIRST, SECOND, STRANGER = (id_text(provider_uuid(number)) for number in (1, 2, 3))
@@ -83,6 +84,71 @@ async def test_elements_of_one_message_stay_together_and_are_posted_until_they_a
         for first, second in zip(body[::2], body[1::2], strict=True):
             assert first["message_uuid"] == second["message_uuid"]
             assert (first["status"], second["status"]) == ("sent", "delivered")
+
+
+async def test_load_and_callbacks_are_spread_over_all_ports(tmp_path: Path) -> None:
+    """As a load balancer does it: every instance gets some of the sends, and of the callbacks."""
+    seen: dict[str, list[int]] = {"/smartico/sms": [0, 0], "/callbacks/revicom": [0, 0]}
+
+    def door(number: int) -> Handler:
+        def handle(_: str, target: bytes, __: bytes) -> bytes:
+            seen[target.decode()][number] += 1
+            return response_bytes(200, b'{"error_code": 0, "ext_message_id": "one"}')
+
+        return handle
+
+    servers = [await listen(door(number)) for number in range(2)]
+    ports = [server.sockets[0].getsockname()[1] for server in servers]
+    ids = tmp_path / "ids.txt"
+    sent = await load.sends(ports, 40, 4, "run", "http://127.0.0.1/status", 10, str(ids))
+    assert sent["accepted"] == 40
+    ids.write_text("\n".join(f"{id_text(provider_uuid(number))} name" for number in range(40)))
+    posted = await load.callbacks(ports, "/callbacks/revicom", "", str(ids), 0, 40, 1, 4)
+    assert posted["acknowledged"] == 40
+    assert all(min(counts) > 0 and sum(counts) == 40 for counts in seen.values())
+    for server in servers:
+        await close(server)
+
+
+async def test_a_callback_that_is_put_off_is_posted_again(tmp_path: Path) -> None:
+    """503 is no loss: as a provider does, the load comes again, and says how often."""
+    answers = iter([503, 503])
+    server = await listen(lambda *_: response_bytes(next(answers, 200), b"{}"))
+    ids, times = tmp_path / "ids.txt", tmp_path / "times.txt"
+    ids.write_text("\n".join(f"{id_text(provider_uuid(number))} name{number}" for number in range(5)))
+    port = server.sockets[0].getsockname()[1]
+    posted = await load.paced([port], "/callbacks/revicom", "", str(ids), 0, 5, 1000, str(times))
+    await close(server)
+    assert (posted["elements"], posted["acknowledged"], posted["put_off"]) == (5, 5, 2)
+    assert [line.split()[0] for line in times.read_text().splitlines()] == [f"name{n}" for n in range(5)]
+
+
+async def test_the_provider_posts_to_all_ports() -> None:
+    """One batch to each, where there is one for each."""
+    seen = [0, 0]
+
+    def door(number: int) -> Handler:
+        def handle(_: str, __: bytes, ___: bytes) -> bytes:
+            seen[number] += 1
+            return response_bytes(200, b"{}")
+
+        return handle
+
+    servers = [await listen(door(number)) for number in range(2)]
+    ports = [server.sockets[0].getsockname()[1] for server in servers]
+    provider = Provider()
+    await provider.reset(["delivered"])
+    await provider.spread(ports)
+    url = f"http://127.0.0.1:{ports[0]}/callbacks/revicom"
+    items = [{"tags": [str(number)], "callbackUrl": url} for number in range(200)]
+    provider.handle("POST", b"/message", json.dumps(items).encode())
+    async with asyncio.timeout(5):
+        while sum(seen) < 2:
+            await asyncio.sleep(0.01)
+    await provider.reset([])
+    for server in servers:
+        await close(server)
+    assert seen == [1, 1]
 
 
 async def test_an_answer_in_pieces_is_put_together() -> None:

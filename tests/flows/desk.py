@@ -46,6 +46,7 @@ class Desk:
         self.store = store
         self.rules = rules
         self.now = NOW
+        self.receiving = callbacks.Receiving(store, rules)
         self.accepting = Accepting(store, lambda: self.now, make_id)
         self._count = 0
         self.gateway = Gateway(
@@ -91,7 +92,7 @@ class Desk:
     async def receive(self, *elements: Any) -> None:
         """One callback body arrives and is understood."""
         body = json.dumps(list(elements)).encode()
-        await callbacks.receive(self.store, self.rules, "revicom", body, self.now)
+        await self.receiving.receive("revicom", body, self.now)
         batches = await self.store.read(lambda tx: inbox.waiting_batches(tx, 1000, 10**6))
         if batches:
             await callbacks.process(self.store, self.rules, batches, self.now, lambda due: None)

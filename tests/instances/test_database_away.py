@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -31,8 +31,8 @@ def server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-async def url(server: PostgresServer) -> AsyncIterator[str]:
-    yield await server.create()
+async def url(server: PostgresServer) -> str:
+    return await server.create()
 
 
 def assert_nothing_went_wrong(cluster: Cluster) -> None:
@@ -65,7 +65,6 @@ async def test_the_server_crashes_in_the_middle_of_traffic(
         assert all(each.running for each in cluster.instances)
 
 
-
 async def test_connections_are_cut_again_and_again(tmp_path: Path, url: str) -> None:
     """Every connection of the bridge is cut ten times a second, also in the middle of commits; then all is settled."""
     async with open_cluster(tmp_path, url) as cluster:
@@ -93,7 +92,12 @@ async def test_what_is_answered_while_it_is_away(tmp_path: Path, server: Postgre
         assert "database" in reason
         answer = await cluster.api.post("/callbacks/revicom", json=[{"message_uuid": "1"}], auth=BASIC)
         assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
-        body = {"ext_user_id": "player1", "body": "x", "im_uid": "1", "callback_url": f"{cluster.smartico.url}/c"}
+        body = {
+            "ext_user_id": "player1",
+            "body": "x",
+            "im_uid": "1",
+            "callback_url": f"{cluster.smartico.url}/c",
+        }
         headers = {"Authorization": SMS.authorization}
         refused = await cluster.api.post("/smartico/sms", json=body, headers=headers)
         assert (refused.status_code, refused.json()["error_code"]) == (200, 9)

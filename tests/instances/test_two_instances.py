@@ -1,4 +1,4 @@
-"""Two instances on one database: killed, frozen, cut off; together they lose nothing, send nothing twice, keep the order."""
+"""Two instances on one database, killed and frozen: they lose nothing, send nothing twice, keep the order."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bridge.sim import RevicomFaults, SmarticoFaults
+from tests.databases import rows
 from tests.e2e.stage import eventually
 from tests.instances.cluster import Cluster, open_cluster
 from tests.postgres import PostgresServer
@@ -79,7 +81,7 @@ async def test_a_dead_instance_is_missed_by_nobody(tmp_path: Path, url: str) -> 
 
 
 async def test_one_that_hangs_is_taken_over_and_does_no_harm_when_it_wakes(tmp_path: Path, url: str) -> None:
-    """One is frozen for longer than its leases, three times: the other goes on, and what wakes up sends nothing twice."""
+    """One is frozen for longer than its leases, three times: the other goes on, what wakes sends nothing twice."""
     async with open_cluster(tmp_path, url, provider_faults=FAULTS) as cluster:
         traffic = cluster.traffic(300, 50)
         for number in range(3):
@@ -90,3 +92,35 @@ async def test_one_that_hangs_is_taken_over_and_does_no_harm_when_it_wakes(tmp_p
         await traffic
         await eventually(cluster.settled, 90)
         assert_nothing_went_wrong(cluster)
+
+
+async def test_an_orderly_stop_gives_its_leases_back(tmp_path: Path, url: str) -> None:
+    """After SIGTERM (exit code 0) nothing is leased to the one that stopped, so that the other need not wait."""
+    async with open_cluster(tmp_path, url, smartico_faults=SMARTICO_FAULTS) as cluster:
+        traffic = cluster.traffic(200, 100)
+        await asyncio.sleep(1.0)
+        assert await cluster.instances[0].stop() == 0
+        await traffic
+        await eventually(cluster.settled, 60)
+        assert_nothing_went_wrong(cluster)
+        assert await cluster.instances[1].stop() == 0
+        held = "owner IS NOT NULL AND leased_until > extract(epoch FROM clock_timestamp()) * 1000"
+        for condition in (
+            "sends WHERE true",
+            "batches WHERE state = 'waiting'",
+            "reports WHERE state = 'pending'",
+        ):
+            assert await rows(url, tmp_path, f"SELECT count(*) FROM {condition} AND {held}") == [(0,)]
+
+
+async def test_some_answer_and_some_work(tmp_path: Path, url: str) -> None:
+    """Two that only answer and one that only works: what is accepted is sent, and what comes back is told."""
+    async with open_cluster(tmp_path, url, roles=["web", "web", "worker"]) as cluster:
+        await cluster.traffic(100, 50)
+        await eventually(cluster.settled, 60)
+        verdict = cluster.verdict()
+        assert not verdict.lost
+        assert_nothing_went_wrong(cluster)
+        async with httpx.AsyncClient(base_url=cluster.instances[2].url) as worker:
+            assert (await worker.get("/readyz")).status_code == 200
+            assert (await worker.post("/callbacks/revicom", json=[])).status_code == 404

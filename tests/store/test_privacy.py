@@ -1,19 +1,27 @@
-"""What lies on the disk: with a pii_key no address, text or callback URL can be read from the files."""
+"""What lies on the disk: with a pii_key no address, text or callback URL can be read from the files.
+
+For SQLite these are all of its files, for PostgreSQL those of the one database (its log is that of the whole server).
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from bridge.core.model import DeliveryReport, InboundMessage, State
 from bridge.store import contacts, inbox, review, sends
 from bridge.store.contacts import Contact
 from bridge.store.inbox import Arrived, Understood
+from bridge.store.postgres import PostgresStore
 from bridge.store.review import Kind, Member
 from bridge.store.tx import Store, Tx
+from tests.postgres import PostgresServer
+from tests.store.conftest import Databases
 
 if TYPE_CHECKING:
     from tests.store.conftest import AddMessage, Happen
@@ -32,6 +40,38 @@ SECRETS = {
     "inbound text": "please STOP this",
     "raw element": '"destination"',
 }
+
+
+Folder = Callable[[], Awaitable[Path]]
+
+
+@pytest.fixture
+def databases(postgres: PostgresServer) -> Databases:
+    """Each test gets a new database: on the pages of one that was lent before there are rows of other tests."""
+    return Databases(postgres)
+
+
+@pytest.fixture
+async def folder(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Folder:
+    """Where the files of the database are, with everything that was committed in them."""
+
+    async def sqlite() -> Path:
+        return tmp_path
+
+    if not isinstance(store, PostgresStore):
+        return sqlite
+    server: PostgresServer = request.getfixturevalue("postgres")
+    ((name, oid),) = await store.read(
+        lambda tx: tx.select("SELECT datname, oid FROM pg_database WHERE datname = current_database()", ())
+    )
+
+    async def postgres() -> Path:
+        connection = await asyncpg.connect(server.url(name))
+        await connection.execute("CHECKPOINT")
+        await connection.close()
+        return server.folder / "data" / "base" / str(oid)
+
+    return postgres
 
 
 def found_in(folder: Path) -> set[str]:
@@ -79,17 +119,17 @@ async def used(store: Store, add_message: AddMessage, happen: Happen) -> Store:
 
 
 @pytest.mark.parametrize("pii_key", [b64encode(bytes(range(32))).decode()], ids=["encrypted"])
-async def test_nothing_personal_can_be_read_from_the_files(used: Store, tmp_path: Path) -> None:
-    """Neither the database nor its log holds a clear address, text, raw element or callback URL, open or closed."""
-    assert found_in(tmp_path) == set()
+async def test_nothing_personal_can_be_read_from_the_files(used: Store, folder: Folder) -> None:
+    """The database holds no clear address, text, raw element or callback URL, open or closed; nor does SQLite's log."""
+    assert found_in(await folder()) == set()
     await used.close()
-    assert found_in(tmp_path) == set()
+    assert found_in(await folder()) == set()
 
 
 @pytest.mark.parametrize("pii_key", [""], ids=["plain"])
-async def test_without_a_key_it_can(used: Store, tmp_path: Path) -> None:
+async def test_without_a_key_it_can(used: Store, folder: Folder) -> None:
     """Without a pii_key all of it is there: the search above would find what is not encrypted."""
-    assert found_in(tmp_path) == set(SECRETS)
+    assert found_in(await folder()) == set(SECRETS)
 
 
 async def test_everything_can_be_read_again(used: Store) -> None:

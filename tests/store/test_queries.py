@@ -12,6 +12,7 @@ import pytest
 
 import bridge
 from bridge.pii import Vault
+from bridge.store.postgres.statements import OWN
 from bridge.store.queries import QUERIES, split_statements
 from bridge.store.search import MessageFilter, find_messages
 from bridge.store.sqlite import migrate
@@ -37,9 +38,9 @@ LARGE = (
 HOT = (
     "message_by_uid", "load_messages", "save_message", "newest_message_to_address", "set_message_price",
     "due_sends", "get_send", "next_send_due", "hand_send", "requeue_send", "look_up_send", "delete_send",
-    "send_phase", "handed_sends", "expired_sends", "sends_of_user", "texts_of_user", "forget_address",
+    "sends_now", "handed_sends", "expired_sends", "sends_of_user", "texts_of_user", "forget_address",
     "messages_of_provider_ids", "price_of", "set_price", "prices_of_message",
-    "waiting_sizes", "waiting_batches", "count_waiting", "finish_batch", "get_batch",
+    "waiting_sizes", "get_batches", "count_waiting", "finish_batch",
     "callback_outcomes", "awaited_roots", "orphans_of", "delete_orphans_of", "old_orphans", "mark_orphan",
     "pending_statuses", "due_reports", "next_report_due", "next_lane", "finish_report", "postpone_report",
     "release_reports", "revive_report", "aged_reports", "count_pending_reports", "count_dead_reports",
@@ -47,6 +48,9 @@ HOT = (
     "get_contact", "contacts_with_address", "reach", "get_opt_outs",
     "message_callbacks", "message_reports", "message_steps", "message_inbound",
 )  # fmt: skip
+
+# What is due is found in the order of an index.
+ORDERED = ("due_sends", "due_reports", "next_lane", "waiting_sizes", "newest_message_to_address")
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +68,19 @@ def plan(connection: sqlite3.Connection, name: str) -> list[str]:
 
 
 def test_every_statement_is_used() -> None:
-    """A name in queries.sql stands somewhere in the code: what nobody runs is not kept."""
+    """A name in a queries.sql stands somewhere in the code: what nobody runs is not kept."""
     code = "\n".join(path.read_text(encoding="utf-8") for path in CODE.rglob("*.py"))
-    assert [name for name in QUERIES if not re.search(rf"[\"']{name}[\"']", code)] == []
+    assert [name for name in {**QUERIES, **OWN} if not re.search(rf"[\"']{name}[\"']", code)] == []
+
+
+def value_names(text: str) -> set[str]:
+    return set(re.findall(r"(?<!:):(\w+)", re.sub(r"--.*", "", text)))
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES.keys() & OWN.keys()))
+def test_both_texts_take_the_same_values(name: str) -> None:
+    """Callers give the same values, whichever engine runs the statement; what PostgreSQL adds it knows itself."""
+    assert value_names(OWN[name]) - {"owner", "lease", "clock"} == value_names(QUERIES[name])
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))
@@ -85,7 +99,7 @@ def test_what_runs_all_the_time_goes_by_an_index(connection: sqlite3.Connection,
 
 def test_a_search_for_the_next_goes_by_its_order(connection: sqlite3.Connection) -> None:
     """What is due is found in the order of an index: nothing is sorted, however much waits."""
-    for name in ("due_sends", "due_reports", "next_lane", "waiting_batches", "newest_message_to_address"):
+    for name in ORDERED:
         assert not [step for step in plan(connection, name) if "TEMP B-TREE" in step], name
 
 

@@ -48,7 +48,9 @@ async def revive(store: Store, *keys: tuple[MessageId, Status], now: int = NOW) 
 
 
 async def due(store: Store, *, now: int = 10**15, lane: str = LANE, limit: int = 100) -> list[DueReport]:
-    return await store.read(lambda tx: reports.due_reports(tx, lane, now, limit))
+    """What is due, whoever has it, and since when."""
+    found = await store.read(lambda tx: reports.due_reports(tx, lane, now, limit))
+    return [replace(each, since=0.0) for each in found]
 
 
 async def next_due(store: Store, lane: str, *, after: int = 0) -> int | None:
@@ -142,6 +144,7 @@ async def test_what_an_attempt_leaves(
     message_id = await add_message()
     await happen(message_id, State.DELIVERED)
     for attempts in (1, 0, 1):
+        await store.claim(lambda tx: reports.due_reports(tx, LANE, 10**15, 1))  # who postpones it has it
         retry = settlement(
             message_id, Status.DELIVERED, "pending", attempts=attempts, retries=3, refusals=2, not_founds=1
         )

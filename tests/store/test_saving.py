@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bridge.core.lifecycle import Happening, advance
 from bridge.core.model import Mark, MessageId, State
 from bridge.store import messages, reports
@@ -34,7 +36,12 @@ async def save(store: Store, history: History, *, now: int = NOW, settle_ms: int
             views[message_id] = saving.add(views[message_id], transition)
         return await saving.write()
 
-    return await store.write(job)
+    return without_lease(await store.write(job))
+
+
+def without_lease(due: list[DueReport]) -> list[DueReport]:
+    """Reports as they are whoever has them, and since when."""
+    return [replace(each, since=0.0) for each in due]
 
 
 async def load(store: Store, message_id: MessageId) -> MessageView:
@@ -42,7 +49,7 @@ async def load(store: Store, message_id: MessageId) -> MessageView:
 
 
 async def stored(store: Store, *, now: int = 10**15) -> list[DueReport]:
-    return await store.read(lambda tx: reports.due_reports(tx, LANE, now, 100))
+    return without_lease(await store.read(lambda tx: reports.due_reports(tx, LANE, now, 100)))
 
 
 async def finish(store: Store, due: DueReport, state: str = "done", now: int = NOW) -> None:

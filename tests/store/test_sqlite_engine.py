@@ -59,6 +59,18 @@ async def test_waiting_writers_share_a_commit(store: SqliteStore, tmp_path: Path
     assert commits(tmp_path / "bridge.db") - before <= 10
 
 
+async def test_a_writer_sees_what_was_written_before_it(store: SqliteStore) -> None:
+    """Jobs run one after the other in the order in which they came: none overwrites what it has not seen."""
+
+    async def increment(tx: Tx) -> None:
+        row = await tx.one("get_meta", key="test-counter")
+        value = int(row[0]) if row else 0
+        await tx.run("set_meta", key="test-counter", value=b"%d" % (value + 1))
+
+    await asyncio.gather(*(store.write(increment) for _ in range(200)))
+    assert await store.read(lambda tx: tx.one("get_meta", key="test-counter")) == (b"200",)
+
+
 async def test_one_failure_costs_few_commits(store: SqliteStore, tmp_path: Path) -> None:
     """When one of many fails, the others still share their commits: not one for each."""
 

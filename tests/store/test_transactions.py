@@ -34,7 +34,7 @@ async def test_concurrent_writers_are_all_committed(store: Store, select: Select
 
 
 async def test_each_writer_gets_its_own_value(store: Store) -> None:
-    """The values of jobs that share a commit go to the callers they belong to, in any number."""
+    """The values of jobs that came at once go to the callers they belong to, in any number."""
 
     def echo(number: int) -> Job[int]:
         async def job(tx: Tx) -> int:
@@ -45,18 +45,6 @@ async def test_each_writer_gets_its_own_value(store: Store) -> None:
 
     numbers = list(range(300))
     assert await asyncio.gather(*(store.write(echo(number)) for number in numbers)) == numbers
-
-
-async def test_a_writer_sees_what_was_written_before_it(store: Store) -> None:
-    """Jobs run one after the other in the order in which they came: none overwrites what it has not seen."""
-
-    async def increment(tx: Tx) -> None:
-        row = await tx.one("get_meta", key="test-counter")
-        value = int(row[0]) if row else 0
-        await tx.run("set_meta", key="test-counter", value=b"%d" % (value + 1))
-
-    await asyncio.gather(*(store.write(increment) for _ in range(200)))
-    assert await store.read(get("test-counter")) == (b"200",)
 
 
 async def test_what_is_written_can_be_read_at_once(store: Store) -> None:
@@ -149,7 +137,7 @@ async def test_values_that_no_database_takes(store: Store, select: Select) -> No
 
 
 async def test_a_caller_that_went_away(store: Store, select: Select) -> None:
-    """A cancelled caller harms nobody whose job shares the commit."""
+    """A cancelled caller harms nobody whose job came at the same time."""
     writes = [asyncio.ensure_future(store.write(put(f"test-{number}"))) for number in range(50)]
     await asyncio.sleep(0)  # they are under way
     for write in writes[::2]:
@@ -186,7 +174,7 @@ async def test_readers_see_no_half_of_a_transaction(store: Store) -> None:
     await asyncio.gather(*(store.write(pair(number)) for number in range(200)), read_pairs(), read_pairs())
 
 
-async def test_closing_waits_for_what_was_asked(store: Store, engine: object) -> None:
+async def test_closing_waits_for_what_was_asked(store: Store) -> None:
     """Writes that wait when a store is closed are still committed and answered."""
     writes = [asyncio.ensure_future(store.write(put(f"test-{number}"))) for number in range(50)]
     await asyncio.sleep(0)  # they are under way

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bridge.flows import callbacks
 from bridge.metrics import Metrics
 from bridge.store.reports import DueReport
 from bridge.store.tx import Job, Store
@@ -76,9 +75,7 @@ class Inbox:
 
     async def keep(self, *elements: Any) -> int:
         """As the web does, but for saying that it arrived."""
-        kept = await callbacks.receive(
-            self.desk.store, self.desk.rules, "revicom", json.dumps(elements).encode(), self.desk.now
-        )
+        kept = await self.desk.receiving.receive("revicom", json.dumps(elements).encode(), self.desk.now)
         assert isinstance(kept, int), kept
         self.lowest = min(self.lowest, self.pump.waiting)
         return kept

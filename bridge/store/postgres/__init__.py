@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,10 +29,7 @@ T = TypeVar("T")
 _WRITERS = 6
 _READERS = 2
 _SEARCHERS = 2
-_PRIMARY, _ANY = (
-    SessionAttribute.read_write,
-    SessionAttribute.any,
-)  # after a fail-over no writer stays at a standby
+_PRIMARY = SessionAttribute.primary  # after a fail-over nobody stays at a standby
 # What passes: the server does not run, starts or stops, is a standby, has no connection left, or the way to it is cut.
 _AWAY = (
     OSError,
@@ -107,9 +105,8 @@ class PostgresStore:
 
     async def close(self) -> None:
         await self._bell.close()
-        for runner in (self._writer, self._reader, self._searcher):
-            if runner:
-                await runner.close()
+        runners = [each for each in (self._writer, self._reader, self._searcher) if each]
+        await asyncio.gather(*(runner.close() for runner in runners))
 
     async def _say(self, payload: str) -> None:
         async def job(tx: Tx) -> None:
@@ -131,7 +128,7 @@ class PostgresStore:
             min_size=0,
             max_size=size,
             timeout=_CONNECT_SECONDS,
-            target_session_attrs=_ANY if read_only else _PRIMARY,
+            target_session_attrs=_PRIMARY,
             command_timeout=seconds,
             statement_cache_size=300,
             server_settings=_settings(read_only=read_only, long=seconds > _QUICK_SECONDS),
@@ -151,6 +148,7 @@ def _settings(*, read_only: bool = False, long: bool = False) -> dict[str, str]:
     return {
         "application_name": "bridge",
         "idle_in_transaction_session_timeout": _IDLE_TRANSACTION,
+        "default_transaction_isolation": "read committed",  # each statement sees what was committed before it
         "default_transaction_read_only": "on" if read_only else "off",
         # Every statement but a search has an index. A plan that was made while a table was empty would read all of it,
         # and is kept until the table is analysed again.
@@ -159,12 +157,12 @@ def _settings(*, read_only: bool = False, long: bool = False) -> dict[str, str]:
     }
 
 
-async def connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
-    """A connection of one's own."""
+async def connect(dsn: str, seconds: float = _QUICK_SECONDS) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection of one's own; `seconds`: how long a statement may take."""
     return await asyncpg.connect(
         dsn,
         timeout=_CONNECT_SECONDS,
-        command_timeout=_QUICK_SECONDS,
+        command_timeout=seconds,
         target_session_attrs=_PRIMARY,
         server_settings=_settings(),
     )
@@ -185,7 +183,7 @@ async def open_store(
 
 async def _prepare(dsn: str, pii_key: str, *, make: bool) -> Vault:
     try:
-        connection = await connect(dsn)
+        connection = await connect(dsn, _LONG_SECONDS)
     except Exception as error:
         raise _cannot_connect(error) from None
     try:
@@ -194,7 +192,9 @@ async def _prepare(dsn: str, pii_key: str, *, make: bool) -> Vault:
     except StoreError:
         raise
     except Exception as error:
-        raise translate(error, "the schema") from None
+        raise (
+            _cannot_connect(error) if isinstance(error, _AWAY) else translate(error, "the schema")
+        ) from None
     finally:
         connection.terminate()
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import asyncpg
 import structlog
-from asyncpg import exceptions
 
 __all__ = ["ANYTHING", "Bell"]
 
@@ -49,7 +48,7 @@ class Bell:
         for task in (self._listening, self._ringing):
             if task:
                 task.cancel()
-                with suppress(asyncio.CancelledError):
+                with suppress(asyncio.CancelledError, Exception):
                     await task
 
     async def _ring(self, say: Callable[[str], Awaitable[None]]) -> None:
@@ -66,7 +65,7 @@ class Bell:
         while True:
             try:
                 await self._listen_once()
-            except (OSError, exceptions.PostgresError, exceptions.InterfaceError, TimeoutError) as error:
+            except Exception as error:
                 _log.warning("other instances cannot be heard", error=type(error).__name__)
             await asyncio.sleep(_PAUSE)
 

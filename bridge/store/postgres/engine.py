@@ -20,6 +20,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from bridge.errors import StoreError
 from bridge.pii import Vault
+from bridge.store.leases import steady
 from bridge.store.postgres.statements import STATEMENTS, Statement, for_many, numbered
 from bridge.store.tx import Job, Row
 
@@ -30,12 +31,12 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 
 _CLOSED = "The database is closed: the bridge is stopping."
 _BUSY = "The database is too busy: other transactions get in the way again and again."
-_AGAIN = 0.02  # seconds at most before a transaction that got in another one's way runs again
-_PATIENCE = (
-    3.0  # seconds for which that is tried, and a server that went away is waited for (a restart takes one)
-)
+_NO_CONNECTION = "The database cannot be used now: no connection is free, or can be made, in time."
+_MOST_CONFLICTS = 10
+_CONFLICT_PAUSE = 0.02  # seconds at most before a transaction that got in another one's way runs again
+_PATIENCE = 3.0  # seconds for which a server that went away is waited for (a restart takes one)
 _AWAY_PAUSE = 0.2  # seconds at most between tries to connect
-_ACQUIRE = 5.0  # seconds until a connection has to be there
+_ACQUIRE = 8.0  # seconds until a connection has to be there
 _CLOSE = 2.0  # seconds for the good-byes
 
 # Classes of SQLSTATE that say something of the server or of the connection, and nothing of one statement's values:
@@ -68,6 +69,7 @@ class PostgresTx:
         self._read_only = read_only
         self.vault = vault
         self.shared = not read_only
+        self.began = steady()
         self.statement = ""
 
     async def all(self, query: str, **values: Any) -> list[Row]:
@@ -138,13 +140,16 @@ def _count(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
-class _AgainError(Exception):
-    """Nothing was committed, so the job may run again. `cause` is what to say if it does not."""
+class _AwayError(Exception):
+    """The connection was lost before anything was committed. `cause` is what to say if the job does not run again."""
 
-    def __init__(self, cause: Exception, pause: float) -> None:
+    def __init__(self, cause: Exception) -> None:
         super().__init__()
         self.cause = cause
-        self.pause = pause
+
+
+class _ConflictError(Exception):
+    """Another transaction got in the way, and this one was rolled back."""
 
 
 class Runner:
@@ -184,36 +189,45 @@ class Runner:
     async def close(self) -> None:
         """Lets what was asked end, then closes the connections."""
         self._closed = True
-        await self._idle.wait()
         try:
             async with asyncio.timeout(_CLOSE):
+                await self._idle.wait()
                 await self._pool.close()
         except TimeoutError:
+            return
+        finally:
             self._pool.terminate()
 
     async def _until_through(self, job: Job[T], patience: float) -> T:
         end = monotonic() + patience
+        conflicts = 0
         while True:
             try:
                 return await self._connected(job)
-            except _AgainError as error:
+            except _AwayError as error:
                 if monotonic() > end:
                     raise error.cause from None
-                await asyncio.sleep(random.uniform(0, error.pause))
+                await asyncio.sleep(random.uniform(0, _AWAY_PAUSE))
+            except _ConflictError:
+                conflicts += 1
+                if conflicts == _MOST_CONFLICTS:
+                    raise StoreError(_BUSY) from None
+                await asyncio.sleep(random.uniform(0, _CONFLICT_PAUSE))
 
     async def _connected(self, job: Job[T]) -> T:
         """On a connection, which is closed when it may be the cause of an error."""
         try:
             connection = await self._pool.acquire(timeout=_ACQUIRE)
+        except TimeoutError:
+            raise StoreError(_NO_CONNECTION) from None
         except Exception as error:
-            raise _AgainError(translate(error, "connecting"), _AWAY_PAUSE) from None
+            raise _AwayError(translate(error, "connecting")) from None
         tx = self._make_tx(connection)
         try:
             if not self._transaction:
                 return await job(tx)
             return await self._in_transaction(connection, tx, job)
-        except _AgainError:
-            _cut(connection)
+        except (_AwayError, _ConflictError):
             raise
         except Exception as error:
             translated = translate(error, tx.statement)
@@ -225,21 +239,25 @@ class Runner:
         finally:
             await self._give_back(connection)
 
-    async def _in_transaction(self, connection: Connection, tx: PostgresTx, job: Job[T]) -> T:
+    async def _in_transaction(
+        self, connection: PoolConnectionProxy[asyncpg.Record], tx: PostgresTx, job: Job[T]
+    ) -> T:
+        """Until the commit nothing is stored, so that an error of the connection is no error of the job."""
         transaction = connection.transaction()
         try:
             await transaction.start()
             value = await job(tx)
-        except (exceptions.SerializationError, exceptions.DeadlockDetectedError):
-            await transaction.rollback()
-            raise _AgainError(StoreError(_BUSY), _AGAIN) from None
-        except _LOST as error:
-            if isinstance(error, ValueError):  # asyncpg's word for a value that does not fit
+        except BaseException as error:
+            try:
                 await transaction.rollback()
-                raise
-            raise _AgainError(translate(error, tx.statement), _AWAY_PAUSE) from None
-        except BaseException:
-            await transaction.rollback()
+            except Exception:
+                _cut(connection)
+            if isinstance(error, exceptions.SerializationError | exceptions.DeadlockDetectedError):
+                raise _ConflictError from None
+            if isinstance(error, _LOST) and not isinstance(
+                error, ValueError
+            ):  # of asyncpg: a value does not fit
+                raise _AwayError(translate(error, tx.statement)) from None
             raise
         await transaction.commit()
         return value
@@ -280,6 +298,6 @@ def translate(error: Exception, statement: str) -> Exception:
 def _first_line(error: Exception) -> str:
     """What an error of a server or a connection says, without the values that its further lines may hold."""
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
+        return error.strerror or str(error) or type(error).__name__
     text = str(error.args[0]) if error.args else type(error).__name__
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__

@@ -3,7 +3,7 @@
 -- name. Everything else runs from the shared text. Beside the values of the caller there are :owner (this instance; NULL
 -- where it does no work), :lease (milliseconds) and :clock (the time of the database, in milliseconds).
 
--- ===== another name =====
+-- ===== another name; and who is erased at this moment is erased after the message is stored =====
 
 -- name: reach
 SELECT ext_user_id, phone, phone_hash, phone_masked, EXISTS (
@@ -11,7 +11,7 @@ SELECT ext_user_id, phone, phone_hash, phone_masked, EXISTS (
     WHERE channel = :channel AND subject IN (
         'user:' || contacts.ext_user_id, 'address:' || encode(contacts.phone_hash, 'hex'),
         'address:' || encode(contacts.email_hash, 'hex')))
-FROM contacts WHERE ext_user_id IN (:list)
+FROM contacts WHERE ext_user_id IN (:list) ORDER BY ext_user_id FOR KEY SHARE
 
 -- ===== locked until the transaction ends; in the order of the key, so that two instances do not wait for each other =====
 
@@ -65,7 +65,12 @@ ORDER BY message_id LIMIT 1000 FOR UPDATE SKIP LOCKED
 -- name: waiting_sizes
 SELECT id, elements, length(body) FROM batches
 WHERE state = 'waiting' AND (leased_until IS NULL OR leased_until <= :clock OR owner = :owner)
-ORDER BY received_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+ORDER BY received_at, id LIMIT :limit
+
+-- name: take_batches
+SELECT id FROM batches
+WHERE id IN (:list) AND state = 'waiting' AND (leased_until IS NULL OR leased_until <= :clock OR owner = :owner)
+FOR UPDATE SKIP LOCKED
 
 -- name: add_report
 INSERT INTO reports (message_id, status, seq, lane, state, due_at, owed_at, owner, leased_until)
@@ -106,6 +111,25 @@ UPDATE batches SET owner = :owner, leased_until = :clock + :lease WHERE id IN (:
 UPDATE reports SET owner = :owner, leased_until = :clock + :lease
 WHERE message_id IN (:list) AND state = 'pending' AND due_at IS NOT NULL
 
+-- name: own_claims
+SELECT message_id FROM sends
+WHERE provider = :provider AND phase = 'handed' AND owner = :owner AND handed_at IN (:list)
+ORDER BY message_id FOR UPDATE
+
+-- name: let_go_reports
+UPDATE reports SET owner = NULL, leased_until = NULL
+WHERE message_id IN (:list) AND owner = :owner AND state = 'pending' AND due_at IS NOT NULL
+
+-- name: give_back_sends
+UPDATE sends SET leased_until = 0 WHERE owner = :owner AND phase IN ('handed', 'lookup') AND leased_until > :clock
+
+-- name: give_back_batches
+UPDATE batches SET owner = NULL, leased_until = NULL WHERE owner = :owner AND state = 'waiting'
+
+-- name: give_back_reports
+UPDATE reports SET owner = NULL, leased_until = NULL
+WHERE owner = :owner AND state = 'pending' AND due_at IS NOT NULL
+
 -- name: renew_sends
 UPDATE sends SET leased_until = :clock + :lease
 WHERE message_id IN (:list) AND owner = :owner AND phase IN ('handed', 'lookup')
@@ -115,3 +139,39 @@ RETURNING message_id
 UPDATE reports SET leased_until = :clock + :lease
 WHERE message_id IN (:list) AND owner = :owner AND state = 'pending' AND due_at IS NOT NULL
 RETURNING message_id
+
+-- ===== pruning: what another instance is at is left to it =====
+
+-- name: old_texts
+SELECT t.message_id, (SELECT 1 FROM sends AS s WHERE s.message_id = t.message_id) IS NULL
+FROM texts AS t WHERE t.message_id > :after AND t.message_id < :before ORDER BY t.message_id LIMIT :limit
+FOR UPDATE OF t SKIP LOCKED
+
+-- name: old_messages
+SELECT id FROM messages WHERE id > :after AND id < :before ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+
+-- name: next_batches
+SELECT b.id, b.received_at, b.state, length(b.body), coalesce(
+    (SELECT 1 FROM review_members AS v WHERE v.batch_id = b.id LIMIT 1),
+    (SELECT 1 FROM orphans AS o WHERE o.in_review = 0 AND o.received_at = b.received_at AND o.batch_id = b.id LIMIT 1),
+    0)
+FROM batches AS b WHERE b.id > :after ORDER BY b.id LIMIT :limit FOR UPDATE OF b SKIP LOCKED
+
+-- name: next_orphans
+SELECT o.provider, o.root, o.digest, o.received_at <= :until AND o.in_review = 1
+    AND (SELECT 1 FROM review_members AS v WHERE v.subject = o.digest LIMIT 1) IS NULL
+FROM orphans AS o WHERE (o.provider, o.root, o.digest) > (:provider, :root, :digest)
+ORDER BY o.provider, o.root, o.digest LIMIT :limit FOR UPDATE OF o SKIP LOCKED
+
+-- name: next_inbound
+SELECT i.provider, i.provider_message_id, i.received_at <= :until
+    AND (SELECT 1 FROM messages AS m WHERE m.id = i.message_id) IS NULL
+FROM inbound AS i WHERE (i.provider, i.provider_message_id) > (:provider, :provider_message_id)
+ORDER BY i.provider, i.provider_message_id LIMIT :limit FOR UPDATE OF i SKIP LOCKED
+
+-- name: next_review_items
+SELECT id, state <> 'open' AND last_at <= :until FROM review_items WHERE id > :after
+ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+
+-- name: next_audit_lines
+SELECT id, at FROM audit WHERE id > :after ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED

@@ -14,7 +14,7 @@ __all__ = ["OWN", "STATEMENTS", "Statement", "compile_statement", "for_many", "n
 
 _NAME = re.compile(r"(?<!:):(\w+)")
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)
-_LOCK = re.compile(r"\s+FOR UPDATE( OF \w+)?( SKIP LOCKED)?\s*$")
+_LOCK = re.compile(r"\s+FOR (?:UPDATE|KEY SHARE)( OF \w+)?( SKIP LOCKED)?\s*$")
 _VALUE = "value_"
 _CLOCK = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
 

@@ -55,6 +55,7 @@ class SqliteTx:
     """The statements of `queries.sql`, by name, on one connection. Async in form, so that flows fit both engines."""
 
     shared = False
+    began = 0.0
 
     def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
         self._connection = connection
