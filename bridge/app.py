@@ -205,10 +205,7 @@ class Service:
         await self._counts.stop()
         if self.crew:
             await self.crew.stop()
-            try:
-                async with asyncio.timeout_at(end):
-                    await self.crew.drain()
-            except TimeoutError:
+            if not await _within(_STOP_WITHIN, self.crew.drain()):
                 _log.warning("some requests did not end in time; they are taken up again at the next start")
                 await _within(_ABANDON, self.crew.abandon())
         self._counting.cancel()
@@ -220,13 +217,15 @@ class Service:
         await _within(_ABANDON, self.store.close())
 
 
-async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
-    """What a database that does not answer may hold up, but not for ever."""
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        _log.warning("the database does not answer; what it still has to be told ends here")
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work ended in time. Else it is cancelled and left: even that may hang, with a server that does."""
+    task = asyncio.create_task(work)
+    done, _ = await asyncio.wait([task], timeout=seconds)
+    if done:
+        task.result()
+    else:
+        task.cancel()
+    return bool(done)
 
 
 def _nothing_to_compare(_: Mapping[str, int]) -> None:

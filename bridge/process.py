@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -23,6 +24,7 @@ from bridge.web.waiting import WaitingRoom
 __all__ = ["serve"]
 
 _log = structlog.get_logger()
+_LEAVE = 0.3  # seconds for what is left over at the end
 _AWAY_PAUSE = 1.0  # seconds between looks whether the database is there
 
 
@@ -48,6 +50,18 @@ async def serve(
     _log.info("stopping")
     await service.stop()
     _log.info("stopped")
+    await _leave()
+
+
+async def _leave() -> None:
+    """Ends the process where something holds on: a driver that waits for a server that hangs, say. All is stored."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others and (await asyncio.wait(others, timeout=_LEAVE))[1]:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 async def _open_when_there(
