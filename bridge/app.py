@@ -38,9 +38,10 @@ __all__ = ["Role", "Service", "clock", "listen", "make_id"]
 Role = Literal["all", "web", "worker"]
 
 _log = structlog.get_logger()
-_ABANDON = 1.0  # seconds
-_STOP_WITHIN = 7.3  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
-_LAST_ANSWERS = 0.5  # seconds that requests to us get at least
+_ABANDON = 0.3  # seconds for what a server that hangs may hold up
+_FILE = 5.0  # seconds for a file of one's own to be closed: it answers
+_STOP_WITHIN = 8.8  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
+_LAST_ANSWERS = 0.4  # seconds that requests to us get at least
 # Nearly everything ends by its count of references; looking for cycles more often costs milliseconds.
 _GC = (50_000, 20, 50)
 
@@ -214,7 +215,7 @@ class Service:
         if self.crew:
             await self.crew.close()
         self._socket.close()
-        await _within(_ABANDON, self.store.close())
+        await _within(_ABANDON if self.store.lease_seconds else _FILE, self.store.close())
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> bool:

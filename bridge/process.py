@@ -24,7 +24,7 @@ from bridge.web.waiting import WaitingRoom
 __all__ = ["serve"]
 
 _log = structlog.get_logger()
-_LEAVE = 0.3  # seconds for what is left over at the end
+_LEAVE = 0.1  # seconds for what is left over at the end
 _AWAY_PAUSE = 1.0  # seconds between looks whether the database is there
 
 

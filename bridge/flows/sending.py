@@ -214,7 +214,10 @@ class _Settling:
 
     async def _submitted(self, message_id: MessageId, provider_message_id: str) -> None:
         message = await self._load(message_id)
-        message = replace(message, provider_message_id=provider_message_id, submitted_at=self._now)
+        if (
+            message.provider_message_id != provider_message_id
+        ):  # else it is written again, after a commit that was cut
+            message = replace(message, provider_message_id=provider_message_id, submitted_at=self._now)
         self._move(message, State.SUBMITTED)
         self._accepted.append((message_id, provider_message_id))
         self._left.append(message_id)

@@ -253,7 +253,7 @@ SELECT DISTINCT root FROM orphans WHERE provider = :provider AND root IN (:list)
 
 -- name: orphans_of
 SELECT digest, batch_id, position, raw, received_at FROM orphans WHERE provider = :provider AND root = :root
-ORDER BY batch_id, position
+ORDER BY received_at, batch_id, position
 
 -- name: delete_orphans_of
 DELETE FROM orphans WHERE provider = :provider AND root = :root

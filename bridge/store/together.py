@@ -54,6 +54,7 @@ class Together(Generic[Item, Result]):
         items = [item for item, _ in group]
         try:
             results = await self._store.write(lambda tx: self._job(tx, items))
+            pairs = list(zip(group, results, strict=True))
         except Exception as error:
             if isinstance(error, StoreError) or len(group) == 1:
                 for _, future in group:
@@ -63,6 +64,6 @@ class Together(Generic[Item, Result]):
             for each in group:
                 await self._store_group([each])
             return
-        for (_, future), result in zip(group, results, strict=True):
+        for (_, future), result in pairs:
             if not future.done():
                 future.set_result(result)
