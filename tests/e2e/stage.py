@@ -275,11 +275,15 @@ async def open_stage(
     smartico_faults: SmarticoFaults | None = None,
     **parts: str,
 ) -> AsyncIterator[Stage]:
-    """Peers and a started service with contacts; `parts` are further lines of its settings, by section."""
-    revicom = RevicomSimulator(
-        provider or RevicomConfig(token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0),
-        provider_faults,
+    """Peers and a started service with contacts; `parts` are further lines of its settings, by section.
+
+    Unless a test says otherwise the provider posts one callback at a time, so that their order is certain: a `sent`
+    that comes after its `delivered` is rightly not reported.
+    """
+    config = RevicomConfig(
+        token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0, callback_connections=1
     )
+    revicom = RevicomSimulator(provider or config, provider_faults)
     crm = SmarticoSimulator(SmarticoConfig(api_key="key-of-smartico"), smartico_faults)
     async with revicom, crm:
         stage = Stage(BridgeProcess(folder, revicom.url, **parts), revicom, crm)

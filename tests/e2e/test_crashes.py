@@ -79,7 +79,9 @@ async def test_an_orderly_stop_finishes_what_is_in_flight(tmp_path: Path) -> Non
         await stage.bridge.start()
         shown = await stage.message(ext_message_id)
         assert shown["state"] not in ("queued", "unknown")
-        await eventually(lambda: stage.statuses(ext_message_id) == ["accepted", "delivered"])
+        await eventually(lambda: stage.statuses(ext_message_id)[-1:] == ["delivered"])
+        # Callbacks that were refused during the stop come again in any order, and a late `sent` is not reported.
+        assert stage.statuses(ext_message_id) in (["accepted", "delivered"], ["delivered"])
         assert not stage.provider.ledger.duplicates_by_tag
 
 
