@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.sim.faults import Faults, Rate
+from bridge.sim.callbacks_config import CallbackConfig, CallbackFaults
+from bridge.sim.faults import Rate
 
 CHANNELS = frozenset({"SMS", "FLASHCALL", "VIBER", "WHATSAPP", "VK", "VOICECODE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RevicomConfig:
-    """How the simulated provider behaves when nothing goes wrong."""
+class RevicomConfig(CallbackConfig):
+    """How the simulated provider behaves when nothing goes wrong; how it posts is in CallbackConfig."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -38,17 +39,12 @@ class RevicomConfig:
     price_per_part: float = 0.1
     currency: str = "EUR"
 
-    batch_size: int = 100  # elements in one callback
-    flush_seconds: float = 0.02  # how long an incomplete batch waits for more
-    callback_connections: int = 8  # callbacks in flight at a time, per URL
-    callback_timeout_seconds: float = 10.0
-    resend_seconds: float = 300.0
-    resend_for_seconds: float = 86400.0
     inbound_url: str = ""  # where inbound messages are posted; empty: the last callbackUrl seen
 
 
-class RevicomFaults(Faults):
-    """What goes wrong. Rates are per POST /message, per callback batch or per callback element, as noted."""
+class RevicomFaults(CallbackFaults):
+    """What goes wrong. Rates are per POST /message, GET /message or callback element, as noted; those of
+    CallbackFaults beside them."""
 
     # per POST /message, before anything is taken
     slow: Rate = 0.0
@@ -79,14 +75,5 @@ class RevicomFaults(Faults):
     lookup_error: Rate = 0.0  # 503
     lookup_reset: Rate = 0.0
 
-    # per callback batch
-    shuffle: Rate = 0.0
-    repeat_batch: Rate = 0.0  # once acknowledged, the same bytes are posted again
-
     # per callback element
-    late: Rate = 0.0
-    late_seconds: float = 0.5
-    repeat_element: Rate = 0.0  # once acknowledged, it comes again in a later batch
     unknown_status: Rate = 0.0  # beside it, one of the same message with "status": "teleported"
-    malformed: Rate = 0.0  # beside it, something that is no element
-    foreign: Rate = 0.0  # beside it, one of a message that nobody sent

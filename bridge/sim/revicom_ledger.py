@@ -5,14 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from bridge.sim.callbacks import Acknowledged, CallbackLedger
 from bridge.sim.verdict import Sent
-
-
-class Acknowledged(NamedTuple):
-    """A callback element that was answered with 2xx, for the first time."""
-
-    status: str
-    at: float
 
 
 class Request(NamedTuple):
@@ -65,10 +59,11 @@ class Message:
         return "sending"
 
 
-class RevicomLedger:
+class RevicomLedger(CallbackLedger):
     """Everything so far. Read its attributes freely; only the simulator writes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.messages: list[Message] = []
         self.by_uuid: dict[str, Message] = {}
         self.by_tag: dict[str, list[Message]] = {}
@@ -76,17 +71,6 @@ class RevicomLedger:
         self.refused: list[Refusal] = []
         self.requests: list[Request] = []
         self.requests_by_outcome: Counter[str] = Counter()
-        self.callback_answers: Counter[str] = Counter()  # by HTTP status or kind of failure, one a batch
-        self.callbacks_planned = 0  # elements that will be, or were, owed to somebody
-        self.callbacks_sent = 0  # elements posted, resends and faults included
-        self.callbacks_acknowledged = 0  # owed elements answered with 2xx, each counted once
-        self.callbacks_repeated = 0  # owed elements answered with 2xx again
-        self.callbacks_abandoned = 0  # owed elements given up after resend_for_seconds
-
-    @property
-    def callbacks_pending(self) -> int:
-        """Owed elements that nobody has acknowledged yet."""
-        return self.callbacks_planned - self.callbacks_acknowledged - self.callbacks_abandoned
 
     def add(self, message: Message) -> None:
         """Remember a message, and whether its tags were used before."""
@@ -108,15 +92,6 @@ class RevicomLedger:
         """Remember a POST /message."""
         self.requests.append(Request(time.time(), size, outcome))
         self.requests_by_outcome[outcome] += 1
-
-    def note_acknowledged(self, message: Message | None, status: str, *, first: bool) -> None:
-        """Remember that an owed element was answered with 2xx; the message is None for an inbound one."""
-        if not first:
-            self.callbacks_repeated += 1
-            return
-        self.callbacks_acknowledged += 1
-        if message is not None:
-            message.acknowledged.append(Acknowledged(status, time.time()))
 
     def listing(self) -> list[Sent]:
         """All messages and refusals, as the verdict and `/_sim/messages` want them."""
@@ -151,12 +126,7 @@ class RevicomLedger:
             "accepted": len(self.messages),
             "refused": len(self.refused),
             "duplicates_by_tag": self.duplicates_by_tag,
-            "callbacks_sent": self.callbacks_sent,
-            "callbacks_acknowledged": self.callbacks_acknowledged,
-            "callbacks_repeated": self.callbacks_repeated,
-            "callbacks_pending": self.callbacks_pending,
-            "callbacks_abandoned": self.callbacks_abandoned,
-            "callback_answers": self.callback_answers,
+            **self.callback_counts(),
             "requests_by_outcome": self.requests_by_outcome,
             "largest_request": max((request.size for request in self.requests), default=0),
         }

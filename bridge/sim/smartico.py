@@ -85,6 +85,7 @@ class SmarticoSimulator(Simulator[SmarticoFaults]):
             web.get("/callback/{rest:.*}", self._get_status),
             web.post("/_sim/traffic", self._post_traffic),
             web.get("/_sim/errors", self._get_errors),
+            web.get("/_sim/assets", self._get_assets),
         ]
 
     def summary(self) -> dict[str, Any]:
@@ -103,10 +104,18 @@ class SmarticoSimulator(Simulator[SmarticoFaults]):
         text: str = "Best offer ever",
         im_uid: str | None = None,
         callback_url: str | None = None,
+        preview_to: str | None = None,
     ) -> Answer:
-        """Send one message through the bridge, repeating it like a careful client."""
+        """Send one message through the bridge, repeating it like a careful client. `preview_to`: as a preview
+        to this e-mail address; None: as preview_share says."""
         return await self._traffic.send(
-            bridge_url, gateway, ext_user_id, text=text, im_uid=im_uid, callback_url=callback_url
+            bridge_url,
+            gateway,
+            ext_user_id,
+            text=text,
+            im_uid=im_uid,
+            callback_url=callback_url,
+            preview_to=preview_to,
         )
 
     async def run_traffic(
@@ -229,6 +238,9 @@ class SmarticoSimulator(Simulator[SmarticoFaults]):
 
     async def _get_errors(self, _: web.Request) -> web.Response:
         return json_answer([problem._asdict() for problem in self.ledger.errors])
+
+    async def _get_assets(self, _: web.Request) -> web.Response:
+        return json_answer(self.ledger.assets)
 
 
 def failure(code: int, message: str, status: int = 200) -> web.Response:

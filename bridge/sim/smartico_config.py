@@ -30,6 +30,13 @@ class SmarticoConfig:
     send_retry_seconds: float = 0.1  # before the second attempt; doubles, to at most 2 s
     send_retry_for_seconds: float = 60.0
     send_concurrency: int = 64
+    preview_share: float = 0.0  # of e-mails: with activity_type "preview" and a to_email_address
+    preview_address: str = "test@amazing.co"
+
+    # "an asset was sent" notifications: one attempt after each accepted send
+    communications_authorization: str = ""  # the Authorization header of them; empty: none are posted
+    communications_form: str = "json"  # json | form (both POST) | query (GET)
+    campaign_name: str = "RND Flow"
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +46,10 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     authorization: str
     type: str = "sms"  # sms | email | cim
     from_number: str | None = "Amazing"
-    extension: Mapping[str, Any] = {}
+    extension: Mapping[str, Any] = {}  # cim only
+    from_email_address: str = "Amazing <noreply@amazing.co>"  # email only, as the next two
+    reply_to_email_address: str = "Amazing <noreply@amazing.co>"
+    subject: str = "The best offer your can find on the market"
 
 
 class SmarticoFaults(Faults):

@@ -47,6 +47,16 @@ class Unsent(NamedTuple):
     reason: str
 
 
+@dataclass(slots=True)
+class Asset:
+    """One "an asset was sent" notification that was posted, and how it was answered."""
+
+    ext_message_id: str
+    body: dict[str, Any]
+    at: float = field(default_factory=time.time)
+    answer: str = ""  # "0" … by error_code, "http 503", or the kind of failure; empty: not yet
+
+
 class SmarticoLedger:
     """Everything so far. Read its attributes freely; only the simulator writes."""
 
@@ -60,6 +70,9 @@ class SmarticoLedger:
         self.status_answers: Counter[str] = Counter()  # "taken", "not found", "bad", or a fault's name
         self.statuses: Counter[str] = Counter()  # taken ones, repeats included
         self.repeated = 0
+        self.previews: dict[str, str] = {}  # im_uid -> to_email_address, of accepted previews
+        self.assets: list[Asset] = []  # in the order in which they were posted
+        self.asset_answers: Counter[str] = Counter()
 
     def note_error(self, ext_message_id: str, what: str) -> None:
         """Remember something wrong."""
@@ -111,4 +124,6 @@ class SmarticoLedger:
             "first_errors": [problem._asdict() for problem in self.errors[:20]],
             "send_answers": self.send_answers,
             "status_answers": self.status_answers,
+            "previews": len(self.previews),
+            "asset_answers": self.asset_answers,
         }

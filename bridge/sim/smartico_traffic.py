@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 
 from bridge.sim.faults import Dice
+from bridge.sim.smartico_assets import Assets
 from bridge.sim.smartico_config import Gateway, SmarticoConfig, SmarticoFaults
 from bridge.sim.smartico_ledger import Known, SmarticoLedger, Unsent
 
@@ -40,6 +41,7 @@ class Order(NamedTuple):
     uid: str
     ext_user_id: str
     body: bytes
+    preview: str = ""  # the to_email_address of a preview
 
 
 class Traffic:
@@ -59,6 +61,7 @@ class Traffic:
             timeout=aiohttp.ClientTimeout(total=config.send_timeout_seconds),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
         )
+        self._assets = Assets(config, ledger, self._session, callback_base)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -73,12 +76,24 @@ class Traffic:
         text: str = "Best offer ever",
         im_uid: str | None = None,
         callback_url: str | None = None,
+        preview_to: str | None = None,
     ) -> Answer:
         """Send one message until it is answered for good; faults may send it twice."""
         uid = im_uid or f"{self._prefix}{next(self._numbers)}"
         callback = callback_url or self._callback_url(gateway)
-        body = msgspec.json.encode(build_body(gateway, ext_user_id, text, uid, callback))
-        order = Order(f"{bridge_url}/smartico/{gateway.name}", gateway, uid, ext_user_id, body)
+        preview = self._preview(gateway) if preview_to is None else preview_to
+        body = build_body(gateway, ext_user_id, text, uid, callback)
+        if preview:
+            body |= {"activity_type": "preview", "to_email_address": preview}
+        url = f"{bridge_url}/smartico/{gateway.name}"
+        order = Order(url, gateway, uid, ext_user_id, msgspec.json.encode(body), preview)
+        answer = await self._send(order)
+        if answer.error_code == 0:
+            await self._assets.post(bridge_url, gateway, ext_user_id, answer.ext_message_id)
+        return answer
+
+    async def _send(self, order: Order) -> Answer:
+        """Send an order, or by a fault twice."""
         if self._dice.throws("twin_send"):
             answers = await asyncio.gather(self._deliver(order), self._deliver(order))
             return answers[0]
@@ -150,10 +165,18 @@ class Traffic:
 
     def _settle(self, order: Order, answer: Answer) -> Answer:
         if answer.error_code == 0:
+            if order.preview:
+                self._ledger.previews[order.uid] = order.preview
             self._ledger.learn(Known(answer.ext_message_id, order.gateway.type, order.uid, order.ext_user_id))
         else:
             self._ledger.refused.append(Unsent(order.uid, answer.error_code, answer.reason))
         return answer
+
+    def _preview(self, gateway: Gateway) -> str:
+        """The to_email_address when this message becomes a preview."""
+        share = self._config.preview_share
+        drawn = gateway.type == "email" and share > 0 and self._dice.random.random() < share
+        return self._config.preview_address if drawn else ""
 
     def _callback_url(self, gateway: Gateway) -> str:
         query = f"?{self._config.callback_query}" if self._config.callback_query else ""
@@ -183,9 +206,9 @@ def build_body(gateway: Gateway, ext_user_id: str, text: str, uid: str, callback
     if gateway.type == "email":
         return {
             "ext_user_id": ext_user_id,
-            "from_email_address": "Amazing <noreply@amazing.co>",
-            "reply_to_email_address": "Amazing <noreply@amazing.co>",
-            "subject": "The best offer your can find on the market",
+            "from_email_address": gateway.from_email_address,
+            "reply_to_email_address": gateway.reply_to_email_address,
+            "subject": gateway.subject,
             "body": f"<html>{text}</html>",
             "text_body": text,
             "email_uid": uid,

@@ -1,20 +1,54 @@
 """Pure: did every message reach the provider once, and did Smartico learn every status, in order?
 
-Compares what the simulated provider saw and had acknowledged with what the simulated Smartico received. The
-expected statuses follow from the acknowledged callbacks: sent gives accepted (which may be missing when
-something later was known first), delivered gives delivered, undelivered failed, unsent rejected, read
-delivered and opened, click delivered and clicked; a refused message rejected; unread and price nothing. The
-tag of a message is its ext_message_id without hyphens.
+Compares what the simulated providers saw and had acknowledged with what the simulated Smartico received. The
+tag of a message is its ext_message_id without hyphens. The expected statuses follow from the acknowledged
+callbacks:
+
+* Revicom: sent gives accepted, delivered gives delivered, undelivered failed, unsent rejected, read delivered
+  and opened, click delivered and clicked; unread and price nothing.
+* SendGrid: processed gives accepted, delivered gives delivered, bounce failed (also beside delivered, and
+  after it), dropped rejected, open delivered and opened, click delivered and clicked, spamreport complained,
+  unsubscribe and group_unsubscribe unsubscribed; deferred nothing.
+* SMTP: taken (and answered so) gives accepted.
+* Custom IM: the platform's own words are Smartico's; opened and clicked give delivered as well.
+
+accepted may be missing when something later was known first. A refused message gives rejected. An SMTP server
+that refuses a recipient has not seen the content, and so no tag: as many e-mails as were refused like that
+may be rejected without ever having reached the provider.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
-_NEGATIVE = {"undelivered": "failed", "unsent": "rejected"}
-_POSITIVE = {"delivered": ("delivered",), "read": ("delivered", "opened"), "click": ("delivered", "clicked")}
+_ACCEPTED = frozenset({"sent", "processed", "taken", "accepted"})
+_NEGATIVE = {
+    "undelivered": "failed",
+    "bounce": "failed",
+    "failed": "failed",
+    "unsent": "rejected",
+    "dropped": "rejected",
+    "rejected": "rejected",
+}
+_OPENED, _CLICKED = ("delivered", "opened"), ("delivered", "clicked")
+_POSITIVE = {
+    "delivered": ("delivered",),
+    "read": _OPENED,
+    "open": _OPENED,
+    "opened": _OPENED,
+    "click": _CLICKED,
+    "clicked": _CLICKED,
+}
+_MARKS = {
+    "spamreport": "complained",
+    "complained": "complained",
+    "unsubscribe": "unsubscribed",
+    "group_unsubscribe": "unsubscribed",
+    "unsubscribed": "unsubscribed",
+}
 _BEFORE = {  # status -> what may not come after it
     "delivered": frozenset({"accepted", "failed", "rejected"}),
     "failed": frozenset({"accepted", "rejected"}),
@@ -22,19 +56,21 @@ _BEFORE = {  # status -> what may not come after it
     "opened": frozenset({"accepted", "failed", "rejected", "delivered"}),
     "clicked": frozenset({"accepted", "failed", "rejected", "delivered"}),
 }
+_DELIVERED = frozenset({"delivered", "opened", "clicked"})
+_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 class Sent(msgspec.Struct, kw_only=True):
-    """One message (or one refused message) as the provider saw it: a row of its `/_sim/messages`."""
+    """One message (or one refused message) as a provider saw it: a row of its `/_sim/messages`."""
 
     uuid: str  # empty: refused
     tags: tuple[str, ...]
     destination: str
-    channel_type: str = msgspec.field(name="channelType")  # as in requests
+    channel_type: str = msgspec.field(name="channelType")  # as in requests; else EMAIL or CIM
     refused: bool = False
     cascade_uuid: str | None = None  # the first message of its cascade
     cascade_step: int | None = None
-    planned: tuple[str, ...] = ()  # statuses whose callbacks were asked for: "sent", "click", "price" …
+    planned: tuple[str, ...] = ()  # callbacks that are owed, in the provider's words: "sent", "bounce" …
     acknowledged: tuple[str, ...] = ()  # those of them that were answered with 2xx
 
 
@@ -91,12 +127,17 @@ def judge(
     allowed: frozenset[str] = frozenset(),
 ) -> Verdict:
     """Compare both ledgers. `cascade_steps` is the gateway's; `allowed` statuses are never unexpected."""
-    by_tag = _by_tag(sent)
+    rows = list(sent)
+    by_tag = _by_tag(rows)
+    unnamed = sum(1 for one in rows if one.refused and not one.tags and one.channel_type == "EMAIL")
     verdict = Verdict(unacknowledged=sum(_owed(one) for family in by_tag.values() for one in family))
     known: set[str] = set()
     for one in reported:
         tag = one.ext_message_id.replace("-", "")
         known.add(tag)
+        if unnamed and tag not in by_tag and one.type == "email" and set(one.statuses) == {"rejected"}:
+            unnamed -= 1
+            by_tag[tag] = [_refusal_of(tag)]
         _judge_one(verdict, one, by_tag.get(tag, []), cascade_steps, allowed)
     verdict.strangers = sum(1 for tag in by_tag if tag not in known)
     return verdict
@@ -109,13 +150,15 @@ def expected_statuses(family: list[Sent], cascade_steps: int = 1) -> Expected:
     events = {event for one in family for event in one.acknowledged}
     positive = frozenset(status for event in events for status in _POSITIVE.get(event, ()))
     negative = frozenset(_NEGATIVE[event] for event in events if event in _NEGATIVE)
-    accepted = frozenset({"accepted"}) if "sent" in events else frozenset()
+    marks = frozenset(_MARKS[event] for event in events if event in _MARKS)
+    accepted = frozenset({"accepted"}) if events & _ACCEPTED else frozenset()
     if positive:
+        firm = frozenset({"failed"}) if "bounce" in events else frozenset()
         late = negative if cascade_steps == 1 else frozenset()
-        return Expected(all_of=positive, optional=accepted | late)
+        return Expected(all_of=positive | marks | firm, optional=accepted | late)
     if _ended(family, cascade_steps):
-        return Expected(one_of=negative, optional=accepted)
-    return Expected(all_of=accepted)
+        return Expected(all_of=marks, one_of=negative, optional=accepted)
+    return Expected(all_of=marks, optional=accepted) if marks else Expected(all_of=accepted)
 
 
 def _ended(family: list[Sent], cascade_steps: int) -> bool:
@@ -143,7 +186,7 @@ def _judge_one(
             verdict.unexpected.append(Finding(one.ext_message_id, f"{status} was reported"))
     else:
         verdict.lost.append(Finding(one.ext_message_id, "never reached the provider"))
-    verdict.out_of_order.extend(Finding(one.ext_message_id, what) for what in _disorder(one.statuses))
+    verdict.out_of_order.extend(Finding(one.ext_message_id, what) for what in _disorder(one))
 
 
 def _missing(one: Reported, expected: Expected) -> Iterator[str]:
@@ -153,12 +196,23 @@ def _missing(one: Reported, expected: Expected) -> Iterator[str]:
         yield f"{' or '.join(sorted(expected.one_of))} was never reported"
 
 
-def _disorder(statuses: Iterable[str]) -> Iterator[str]:
-    first_times = list(dict.fromkeys(statuses))
+def _disorder(one: Reported) -> Iterator[str]:
+    first_times = list(dict.fromkeys(one.statuses))
+    late = frozenset({"failed"}) if one.type == "email" else frozenset()  # a bounce after a delivery
     for index, status in enumerate(first_times):
         for earlier in first_times[:index]:
-            if status in _BEFORE.get(earlier, ()):
+            if status in _BEFORE.get(earlier, frozenset()) - (late if earlier in _DELIVERED else frozenset()):
                 yield f"{status} after {earlier}"
+
+
+def tag_of(text: str) -> str:
+    """The first UUID in a text, as a tag: 32 small hexadecimal digits; empty: there is none."""
+    found = _UUID.search(text)
+    return found.group().replace("-", "").lower() if found else ""
+
+
+def _refusal_of(tag: str) -> Sent:
+    return Sent(uuid="", tags=(tag,), destination="", channel_type="EMAIL", refused=True)
 
 
 def _owed(one: Sent) -> int:

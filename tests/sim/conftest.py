@@ -28,6 +28,7 @@ class Received:
     path: str
     headers: dict[str, str]
     raw: bytes
+    query: str = ""
 
     @property
     def json(self) -> Any:
@@ -53,7 +54,8 @@ class Recorder:
         return self.url.replace("http://", f"http://{login}@") + "/callbacks/revicom"
 
     async def handle(self, request: web.Request) -> web.Response:
-        received = Received(request.method, request.path, dict(request.headers), await request.read())
+        raw = await request.read()
+        received = Received(request.method, request.path, dict(request.headers), raw, request.query_string)
         self.received.append(received)
         status, body = self.answers.popleft() if self.answers else self.answer(received)
         return web.Response(status=status, body=body, content_type="application/json")
