@@ -14,6 +14,7 @@ import structlog
 
 from bridge.assembly import (
     accepting_gateway,
+    build_directory,
     build_providers,
     build_rules,
     built_gateways,
@@ -23,14 +24,18 @@ from bridge.core.model import Millis, new_id
 from bridge.errors import BridgeError, StoreError
 from bridge.flows.accepting import Accepting, Gateway
 from bridge.flows.callbacks import Receiving
+from bridge.flows.communications import Noting
+from bridge.flows.platform import Platform
 from bridge.metrics import Metrics
 from bridge.settings import Settings
+from bridge.store.forwards import COMMUNICATION, INBOUND
 from bridge.store.reports import DueReport
 from bridge.store.tx import Store, Tx
-from bridge.web.context import GatewayDoor, Lifespan, Operator, ProviderDoor, WebContext
+from bridge.transport import ProviderTransport
+from bridge.web.context import CommunicationsDoor, GatewayDoor, Lifespan, Operator, ProviderDoor, WebContext
 from bridge.web.server import WebServer, bind, create_web
 from bridge.worker.counts import Backlog, CountPump
-from bridge.worker.crew import ANYTHING, INBOX, REPORTS, Crew, sends_of
+from bridge.worker.crew import ANYTHING, FORWARDS, INBOX, REPORTS, Crew, sends_of
 from bridge.worker.inbox import InboxPump
 
 __all__ = ["Role", "Service", "clock", "listen", "make_id"]
@@ -41,6 +46,7 @@ _log = structlog.get_logger()
 _ABANDON = 0.3  # seconds for what a server that hangs may hold up
 _FILE = 5.0  # seconds for a file of one's own to be closed: it answers
 _STOP_WITHIN = 8.8  # seconds for what is in flight; with the rest it makes the ten that orchestrators give
+_PLATFORM_CONNECTIONS = 64  # to the operator's platform, when contacts are asked there
 _LAST_ANSWERS = 0.4  # seconds that requests to us get at least
 # Nearly everything ends by its count of references; looking for cycles more often costs milliseconds.
 _GC = (50_000, 20, 50)
@@ -84,15 +90,17 @@ class Service:
         self.url = _url(self._socket)
         self.providers = build_providers(settings, self.url if reached_here else settings.server.public_url)
         self.rules = build_rules(settings, self.providers)
-        self.inbox = InboxPump(store, self.rules, clock, self.metrics, reported=self._reported)
+        self.inbox = InboxPump(store, self.rules, clock, self.metrics, reported=self._applied)
         self.crew = None if role == "web" else self._crew()
+        self._platform_transport = ProviderTransport(_PLATFORM_CONNECTIONS)
+        self.platform = self._platform()
         self._counts = CountPump(
             store,
             self.metrics,
             self.backlog,
             recount_inbox=self.inbox.recount,
             compare=self.crew.reports.compare if self.crew else _nothing_to_compare,
-            hosts_down=self.crew.reports.hosts_down if self.crew else dict,
+            hosts_down=self.crew.hosts_down if self.crew else dict,
         )
         self._web = WebServer(create_web(self._context()), host, port)
 
@@ -108,6 +116,19 @@ class Service:
             self.inbox,
         )
 
+    def _platform(self) -> Platform | None:
+        directory = build_directory(self.settings)
+        if directory is None:
+            return None
+        http = self.settings.contacts.http
+        return Platform(
+            directory,
+            self._platform_transport.exchange,
+            clock,
+            cache_seconds=http.cache_seconds,
+            not_found_cache_seconds=http.not_found_cache_seconds,
+        )
+
     def _context(self) -> WebContext:
         settings = self.settings
         answers = self._role != "worker"
@@ -119,15 +140,15 @@ class Service:
             clock=clock,
             metrics=self.metrics,
             lifespan=self.lifespan,
-            accepting=Accepting(
-                self.store, clock, make_id, has_directory=settings.contacts.source == "table"
-            ),
+            accepting=Accepting(self.store, clock, make_id, platform=self.platform),
+            platform=self.platform,
             receiving=Receiving(self.store, self.rules),
             gateways={
                 name: GatewayDoor(accepting_gateway(settings, each), each.authorization)
                 for name, each in gateways.items()
             },
             providers={name: ProviderDoor(each.allowed_ips) for name, each in providers.items()},
+            communications=self._communications() if answers else None,
             operators=[
                 Operator(each.name, each.token, each.role == "operator") for each in settings.ops.operators
             ],
@@ -143,7 +164,22 @@ class Service:
             callback_kept=self._callback_kept,
             reported=self._reported,
             replayed=self._replayed,
+            noted=self._noted,
         )
+
+    def _communications(self) -> CommunicationsDoor | None:
+        settings = self.settings.communications
+        if settings is None:
+            return None
+        gateways = self.settings.gateways.values()
+        noting = Noting(
+            self.store,
+            clock,
+            make_id,
+            channels=[name for each in gateways for name in (each.channel, each.type)],
+            passed_on=COMMUNICATION in self.rules.forwards,
+        )
+        return CommunicationsDoor(noting, settings.authorization)
 
     # --- what the web tells the worker: here, or in another process ---
 
@@ -164,6 +200,18 @@ class Service:
             self.crew.reports.hand_over(due)
         elif due:
             self.store.tell(REPORTS)
+
+    def _applied(self, due: Sequence[DueReport]) -> None:
+        """Callbacks were understood here; messages from handsets among them may have to be passed on."""
+        self._reported(due)
+        if self.crew and INBOUND in self.crew.forwards:
+            self.crew.forwards[INBOUND].wake()
+
+    def _noted(self) -> None:
+        if self.crew:
+            self.crew.heard(FORWARDS)
+        else:
+            self.store.tell(FORWARDS)
 
     def _replayed(self) -> None:
         """A replay may have made anything due: every pump looks again, also into lanes that it has not seen."""
@@ -212,6 +260,9 @@ class Service:
         self._counting.cancel()
         self._web.stop_within(max(_LAST_ANSWERS, end - loop.time()))
         await asyncio.gather(self._serving, return_exceptions=True)
+        if self.platform:
+            await self.platform.close()
+        await self._platform_transport.close()
         if self.crew:
             await self.crew.close()
         self._socket.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from bridge.contacts import Directory
 from bridge.core.lifecycle import Vocabulary
 from bridge.core.mapping import ProviderMapping
 from bridge.errors import StoreError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accepting_gateway",
+    "build_directory",
     "build_providers",
     "build_rules",
     "built_gateways",
@@ -42,11 +44,7 @@ def built_providers(settings: Settings) -> dict[str, ProviderSettings]:
 def built_gateways(settings: Settings) -> dict[str, GatewaySettings]:
     """The configured gateways that this version can use."""
     providers = built_providers(settings)
-    return {
-        name: each
-        for name, each in settings.gateways.items()
-        if each.type == "sms" and each.provider in providers
-    }
+    return {name: each for name, each in settings.gateways.items() if each.provider in providers}
 
 
 def build_providers(settings: Settings, public_url: str) -> dict[str, Provider]:
@@ -81,7 +79,17 @@ def build_rules(settings: Settings, providers: Mapping[str, Provider]) -> Rules:
         ),
         keywords=frozenset("".join(text_words(each)) for each in settings.opt_out.keywords),
         settle_ms=round(smartico.settle_seconds * 1000) + _ANSWER_MARGIN_MS,
+        forwards=_forwards(settings),
     )
+
+
+def _forwards(settings: Settings) -> frozenset[str]:
+    communications = settings.communications
+    urls = {
+        "communication": communications.forward_url if communications else "",
+        "inbound": settings.inbound.forward_url,
+    }
+    return frozenset(kind for kind, url in urls.items() if url)
 
 
 # `settle_seconds` counts from the answer, and a message's time is taken just before its commit.
@@ -116,6 +124,17 @@ def accepting_gateway(settings: Settings, gateway: GatewaySettings) -> Gateway:
         callback_hosts=settings.smartico.callback_hosts,
         allow_insecure_callbacks=settings.smartico.allow_insecure_callbacks,
         fallback_callback_url=settings.smartico.fallback_callback_url,
+        pass_headers=gateway.pass_headers,
+    )
+
+
+def build_directory(settings: Settings) -> Directory | None:
+    """How the operator's platform is asked for contacts; None where they are in the table."""
+    if settings.contacts.source != "http":
+        return None
+    http = settings.contacts.http
+    return Directory(
+        http.url, http.headers, http.phone, http.email, http.timeout_seconds, settings.contacts.default_region
     )
 
 

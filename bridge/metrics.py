@@ -97,7 +97,7 @@ class Metrics:
         )
         self.host_left_alone = Gauge(
             "bridge_host_left_alone",
-            "1 while status reports to a host wait: it is down, or refuses the api_key",
+            "1 while a host is left alone: it is down, or refuses the api_key (or the forward_headers)",
             ["host"],
             registry=registry,
         )
@@ -106,6 +106,15 @@ class Metrics:
         )
         self.review_open = Gauge(
             "bridge_review_open", "Review items that are open", ["kind"], registry=registry
+        )
+        self.forwards = Counter(
+            "bridge_forwards",
+            "Attempts to pass something on to the operator's API, by result",
+            ["kind", "result"],
+            registry=registry,
+        )
+        self.forwards_waiting = Gauge(
+            "bridge_forwards_waiting", "What waits to be passed on, by kind", ["kind"], registry=registry
         )
         self.pruned = Counter(
             "bridge_pruned", "Rows deleted because they were old, by kind", ["kind"], registry=registry

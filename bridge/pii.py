@@ -16,6 +16,7 @@ import phonenumbers
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from bridge.core.mailbox import is_address
 from bridge.errors import BridgeError
 
 __all__ = ["Vault", "mask_email", "mask_phone", "normalise_email", "normalise_phone"]
@@ -104,9 +105,8 @@ def normalise_email(address: str) -> str | None:
     labels = domain.split(".")
     if not at or not local or "@" in local or len(labels) < 2 or not all(labels):
         return None
-    if any(char.isspace() or not char.isprintable() for char in local + domain):
-        return None
-    return f"{local}@{domain.lower()}"
+    found = f"{local}@{domain.lower()}"
+    return found if is_address(found) else None
 
 
 def mask_phone(e164: str) -> str:

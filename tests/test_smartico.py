@@ -173,7 +173,7 @@ def test_any_json(fields: dict[str, Any]) -> None:
     """Every object is a request, then with texts that can be stored, or a refusal."""
     result = decode(**fields)
     if isinstance(result, SendRequest):
-        for value in (result.ext_user_id, result.uid, result.body, result.from_number, result.callback_url):
+        for value in (result.ext_user_id, result.uid, result.body, result.sender, result.callback_url):
             assert value is None or ("\0" not in value and value.encode())
         assert result.ext_user_id.strip()
         assert result.uid.strip()

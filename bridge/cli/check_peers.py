@@ -6,12 +6,18 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import assert_never
 
 from bridge.assembly import build_providers
+from bridge.cli.check_providers import check_mail_server, check_sendgrid, check_webhook
 from bridge.cli.finding import Finding, Level
+from bridge.cli.platform import look_up
+from bridge.contacts import Away
 from bridge.core.exchange import Outcome, Reply, Request
+from bridge.providers.protocol import Provider
 from bridge.providers.revicom import CheckFailed, Revicom
-from bridge.settings import Settings
+from bridge.settings import ProviderSettings, Settings
+from bridge.settings.model import RevicomSettings, SendgridSettings, SmtpSettings, WebhookSettings
 from bridge.transport import ProviderTransport, ReportTransport
 
 __all__ = ["callback_addresses", "check_peers", "compare_clocks"]
@@ -25,16 +31,45 @@ _SMARTICO_API = "api.smartico.ai"
 
 async def check_peers(settings: Settings) -> AsyncIterator[Finding]:
     for provider in build_providers(settings, settings.server.public_url).values():
-        if isinstance(provider, Revicom):
-            async for finding in _check_revicom(provider):
-                yield finding
+        async for finding in _check_provider(provider, settings.providers[provider.name]):
+            yield finding
+    if settings.contacts.source == "http":
+        yield await _check_platform(settings)
     transport = ReportTransport(public_only=not settings.smartico.allow_insecure_callbacks)
     for host, urls in callback_addresses(settings).items():
         yield await _check_callbacks(transport, host, urls)
     await transport.close()
 
 
-# --- the provider ---
+# --- the providers, and the operator's platform ---
+
+
+async def _check_provider(provider: Provider, settings: ProviderSettings) -> AsyncIterator[Finding]:
+    match settings:
+        case RevicomSettings():
+            assert isinstance(provider, Revicom)
+            async for finding in _check_revicom(provider):
+                yield finding
+        case SendgridSettings():
+            async for finding in check_sendgrid(settings):
+                yield finding
+        case SmtpSettings():
+            yield await check_mail_server(settings)
+        case WebhookSettings():
+            yield await check_webhook(settings)
+        case _:
+            assert_never(settings)
+
+
+async def _check_platform(settings: Settings) -> Finding:
+    """Asks for somebody who does not exist: that nobody is known is a good answer."""
+    answer = await look_up(settings, "bridge-check")
+    if isinstance(answer, Away):
+        text = (
+            f"the operator's platform cannot be asked ({answer.reason}): check contacts.http, url and headers"
+        )
+        return Finding("contacts", Level.ERROR, f"{text}; messages are refused with error_code 6")
+    return Finding("contacts", Level.OK, "the operator's platform answers")
 
 
 async def _check_revicom(provider: Revicom) -> AsyncIterator[Finding]:

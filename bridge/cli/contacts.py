@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from bridge.cli.access import open_for_changing, open_for_reading
-from bridge.cli.options import config_option, json_option, read_settings
-from bridge.cli.output import clean, print_json, print_record
+from bridge.cli.options import config_option, json_option, limit_option, read_settings
+from bridge.cli.output import clean, print_json, print_record, timeline_line
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def import_command(file: Path, dry_run: bool, as_json: bool, config: Path) -> No
 @json_option
 @config_option
 def show_command(ext_user_id: str, as_json: bool, config: Path) -> None:
-    """Show a contact, masked, and the channels that are closed."""
+    """Show a contact, masked, the channels that are closed, and every closing and reopening.
+
+    With contacts.source = "http" the operator's platform is asked for the addresses.
+    """
     contact = asyncio.run(_load(read_settings(config), ext_user_id))
     if contact is None:
         raise BridgeError(f"No contact has the ext_user_id {clean(ext_user_id)}.")
@@ -64,6 +68,23 @@ def show_command(ext_user_id: str, as_json: bool, config: Path) -> None:
     print_record({name: getattr(contact, name) for name in ("ext_user_id", "phone", "email")})
     for each in contact.opt_outs:
         print(f"opted out of {each['channel']} since {each['closed_at']}: {clean(each['reason'])}")
+    for each in contact.opt_out_history:
+        print(f"{each['at']}  {each['channel']} {each['change']}: {clean(each['reason'])}")
+
+
+@contacts_group.command("timeline", epilog="Example: bridge contacts timeline player-42")
+@click.argument("ext_user_id")
+@limit_option
+@json_option
+@config_option
+def timeline_command(ext_user_id: str, limit: int, as_json: bool, config: Path) -> None:
+    """Show what happened with a user, newest first: messages, answers, notifications, closed channels."""
+    entries = asyncio.run(_load_timeline(read_settings(config), ext_user_id, limit))
+    if as_json:
+        print_json({"items": entries})
+        return
+    for entry in entries:
+        print(timeline_line(entry))
 
 
 @contacts_group.command("delete", epilog="Example: bridge contacts delete player-42")
@@ -100,12 +121,23 @@ def _summary(result: ImportResult) -> str:
 
 
 async def _load(settings: Settings, ext_user_id: str) -> ContactJson | None:
+    from bridge.cli.platform import ask_platform
     from bridge.flows import directory
     from bridge.flows.showing import contact_json
 
+    elsewhere = await ask_platform(settings, ext_user_id)
     async with open_for_reading(settings) as store:
-        known = await store.read(lambda tx: directory.find(tx, ext_user_id))
+        known = await store.read(lambda tx: directory.find(tx, ext_user_id, elsewhere))
     return contact_json(known) if known else None
+
+
+async def _load_timeline(settings: Settings, ext_user_id: str, limit: int) -> Sequence[Mapping[str, Any]]:
+    from bridge.cli.platform import ask_platform
+    from bridge.flows.timeline import timeline_of_user
+
+    elsewhere = await ask_platform(settings, ext_user_id)
+    async with open_for_reading(settings) as store:
+        return await store.search(lambda tx: timeline_of_user(tx, ext_user_id, elsewhere, limit))
 
 
 async def _delete(settings: Settings, ext_user_id: str) -> Erased | None:

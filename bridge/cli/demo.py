@@ -70,7 +70,8 @@ def _introduce(demo: Demo, *, hint: bool) -> None:
     from bridge.demo import OPERATOR_TOKEN
 
     print(
-        f"The bridge runs at {demo.url} with a simulated provider, Smartico and operator platform; faults are on."
+        f"The bridge runs at {demo.url} with simulated providers (SMS, WhatsApp, e-mail, Custom IM), Smartico and "
+        "operator platform; faults are on."
     )
     if hint:
         print(f"Look at {demo.url}/openapi.json and {demo.url}/metrics, or ask for messages:")
@@ -103,20 +104,22 @@ def _line(figures: Figures) -> str:
     return (
         f"accepted {figures.accepted:,}  sent {figures.sent:,}  callbacks {figures.callbacks:,}  "
         f"reports {figures.reports:,}  retries {figures.retries:,}  in progress {figures.open:,}  "
-        f"sent twice {len(figures.verdict.sent_twice):,}"
+        f"sent twice {len(figures.verdict.sent_twice):,}  notifications passed on "
+        f"{figures.notifications - figures.notifications_open:,} of {figures.notifications:,}"
     )
 
 
 def _conclude(figures: Figures, *, drained: bool) -> int:
     verdict = figures.verdict
     print(
-        f"{figures.accepted:,} messages accepted, {figures.sent:,} sent through real HTTP, "
+        f"{figures.accepted:,} messages accepted, {figures.sent:,} sent through real HTTP and SMTP, "
         f"{figures.callbacks:,} callbacks, {figures.reports:,} status reports, {figures.retries:,} retries: "
         f"{len(verdict.lost):,} lost, {len(verdict.sent_twice):,} sent twice, "
-        f"{len(verdict.out_of_order):,} out of order."
+        f"{len(verdict.out_of_order):,} out of order. {figures.notifications:,} asset notifications, "
+        f"{figures.notifications_open:,} of them not passed on."
     )
     for finding in [*verdict.lost, *verdict.unexpected, *verdict.out_of_order][:10]:
         print(f"  {finding.ext_message_id}: {finding.what}")
     if not drained:
         print("Not everything was drained in time.")
-    return 0 if verdict.ok and drained else 1
+    return 0 if verdict.ok and drained and not figures.notifications_open else 1

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from bridge.cli.access import open_for_reading
 from bridge.cli.options import config_option, json_option, limit_option, read_settings
-from bridge.cli.output import clean, print_json, print_page, print_record
+from bridge.cli.output import clean, print_json, print_page, print_record, timeline_line
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -91,16 +90,4 @@ def _print_message(message: MessageWithTimeline) -> None:
     print_record(values)
     print()
     for entry in message.timeline:
-        print(_line(entry))
-
-
-def _line(entry: Mapping[str, Any]) -> str:
-    details = [
-        f"{name}={clean(value)}"
-        for name, value in entry.items()
-        if value not in (None, "") and name not in _HEAD
-    ]
-    return "  ".join([entry["at"], f"{entry['kind']:<13}", *details]).rstrip()
-
-
-_HEAD = ("at", "kind")
+        print(timeline_line(entry))

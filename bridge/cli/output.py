@@ -12,7 +12,7 @@ from typing import Any
 
 import rich_click as click
 
-__all__ = ["clean", "print_json", "print_page", "print_record", "print_table"]
+__all__ = ["clean", "print_json", "print_page", "print_record", "print_table", "timeline_line"]
 
 Row = Sequence[object]
 
@@ -76,3 +76,16 @@ def print_record(values: Mapping[str, object]) -> None:
     for name, value in values.items():
         if value not in (None, "", []):
             print(f"{name + ':':<{width}}{clean(value)}")
+
+
+def timeline_line(entry: Mapping[str, Any]) -> str:
+    """One step of a timeline for people to read."""
+    details = [
+        f"{name}={clean(value)}"
+        for name, value in entry.items()
+        if value not in (None, "") and name not in _HEAD
+    ]
+    return "  ".join([entry["at"], f"{entry['kind']:<13}", *details]).rstrip()
+
+
+_HEAD = ("at", "kind")

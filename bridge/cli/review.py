@@ -66,8 +66,8 @@ def show_command(review_id: int, as_json: bool, config: Path) -> None:
 def replay_command(review_id: int, resend: bool, yes: bool, reason: str, as_json: bool, config: Path) -> None:
     """Run what stands behind an item again.
 
-    Elements of callbacks are read again, dead reports are sent again, and the provider is asked again for messages that
-    were perhaps sent. What still cannot be settled stays.
+    Elements of callbacks are read again, dead reports are sent again, what could not be passed on is passed on again,
+    and the provider is asked again for messages that were perhaps sent. What still cannot be settled stays.
     """
     settings = read_settings(config)
     if resend:

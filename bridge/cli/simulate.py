@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["simulate_command"]
 
+_BRIDGE = "http://127.0.0.1:8080"  # where the settings' defaults let it listen
 _HINTS = {
     "provider": 'For the settings: base_url = "{url}/api/v1", token = "sim-token".',
+    "sendgrid": (
+        'For the settings: base_url = "{url}/v3", token = "sim-token", and the webhook_public_key that '
+        "{url}/_sim/public_key shows. Its events go to the bridge at {bridge}/callbacks/sendgrid."
+    ),
+    "smtp": 'For the settings: host = "{smtp.smtp_host}", port = {smtp.smtp_port}, tls = "none".',
     "smartico": 'Status reports go to {url}/callback; for the settings: api_key = "sim-api-key".',
-    "platform": "People: {url}/users/user1; notifications: POST {url}/notifications.",
+    "platform": (
+        "People: {url}/users/user1; Custom IM: POST {url}/notifications; what is passed on: POST {url}/communications "
+        "and {url}/inbound."
+    ),
 }
 
 
@@ -31,7 +40,7 @@ _HINTS = {
 )
 @config_option
 def simulate_command(what: str, port: int, config: Path) -> None:  # noqa: ARG001 - every command takes --config
-    """Run one simulated peer until Ctrl-C: the provider, Smartico, or the operator's platform.
+    """Run one simulated peer until Ctrl-C: the provider, Smartico, the operator's platform, SendGrid or a mail server.
 
     What it saw is at /_sim/summary and /_sim/messages; faults are read and set at /_sim/faults (GET and PUT).
     """
@@ -51,7 +60,7 @@ async def _run(what: str, port: int) -> None:
         ) from None
     try:
         click.echo(f"The simulated {what} answers at {simulator.url} until Ctrl-C.")
-        click.echo(_HINTS[what].format(url=simulator.url))
+        click.echo(_HINTS[what].format(url=simulator.url, smtp=simulator, bridge=_BRIDGE))
         await stopped.wait()
     finally:
         await simulator.__aexit__(None, None, None)
@@ -65,5 +74,10 @@ def _build(what: str, port: int) -> Simulator[Any]:
             return sim.RevicomSimulator(sim.RevicomConfig(port=port))
         case "smartico":
             return sim.SmarticoSimulator(sim.SmarticoConfig(port=port, accept_unknown=True))
+        case "sendgrid":
+            webhook = f"{_BRIDGE}/callbacks/sendgrid"
+            return sim.SendgridSimulator(sim.SendgridConfig(port=port, webhook_url=webhook))
+        case "smtp":
+            return sim.SmtpSimulator(sim.SmtpConfig(port=port))
         case _:
             return sim.PlatformSimulator(sim.PlatformConfig(port=port))

@@ -33,6 +33,13 @@ MOVES: Mapping[State, frozenset[State]] = {
     _S.REJECTED: frozenset({_S.DELIVERED, _S.READ, _S.FAILED}),
 }
 
+# A mail may bounce after it was taken for the mailbox, and even after somebody (or a filter) looked at it.
+_MAIL_MOVES: Mapping[State, frozenset[State]] = {
+    **MOVES,
+    _S.DELIVERED: MOVES[_S.DELIVERED] | {_S.FAILED},
+    _S.READ: frozenset({_S.FAILED}),
+}
+
 # Nothing but a late correction follows these: such a message may be pruned when it is old.
 FINAL = frozenset({_S.DELIVERED, _S.READ}) | NEGATIVE
 
@@ -65,9 +72,15 @@ class Transition(Struct, frozen=True):
 
 
 def advance(
-    now: Snapshot, happening: Happening, vocabulary: Vocabulary, *, step: int | None = None, steps: int = 1
+    now: Snapshot,
+    happening: Happening,
+    vocabulary: Vocabulary,
+    *,
+    step: int | None = None,
+    steps: int = 1,
+    mail: bool = False,
 ) -> Transition:
-    """What one happening makes of a message.
+    """What one happening makes of a message. `mail`: it is an e-mail, which may fail after it was delivered.
 
     `step` is the cascade step that it belongs to (None: no cascade), `steps` how many a cascade of this gateway has: a
     negative of one step counts only once every later step ended negatively too.
@@ -76,7 +89,7 @@ def advance(
         return _advance_step(now, State(happening), vocabulary, step, steps)
     implied = vocabulary.implies.get(happening)
     chain = (happening,) if implied is None else (implied, happening)
-    return _apply(now, chain, vocabulary)
+    return _apply(now, chain, vocabulary, _MAIL_MOVES if mail else MOVES)
 
 
 def _advance_step(
@@ -93,16 +106,21 @@ def _advance_step(
         if each > waiting
         for state in sorted(negatives[each])
     ]
-    return _apply(noted, tuple(conclusive), vocabulary)
+    return _apply(noted, tuple(conclusive), vocabulary, MOVES)
 
 
-def _apply(now: Snapshot, chain: tuple[Happening, ...], vocabulary: Vocabulary) -> Transition:
+def _apply(
+    now: Snapshot,
+    chain: tuple[Happening, ...],
+    vocabulary: Vocabulary,
+    moves: Mapping[State, frozenset[State]],
+) -> Transition:
     state, marks, owed = now.state, now.marks, now.owed
     reports: list[Status] = []
     for happening in chain:
         if isinstance(happening, Mark):
             marks = marks | {happening}
-        elif happening in MOVES[state]:
+        elif happening in moves[state]:
             state = happening
         else:
             continue

@@ -98,7 +98,10 @@ class DeliveryReport(Struct, frozen=True):
 
 
 class InboundMessage(Struct, frozen=True):
-    """A message from a handset (MO). `handset` is E.164 with plus; `text` is empty where it is no text."""
+    """A message from a handset (MO). `handset` is E.164 with plus.
+
+    `text` is empty where it is no text; then `special` is what came instead, JSON.
+    """
 
     provider_message_id: str
     channel: str
@@ -107,6 +110,7 @@ class InboundMessage(Struct, frozen=True):
     event: str
     status: str
     at: Millis | None = None
+    special: str = ""
 
 
 class Malformed(Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The demo: the whole product on one machine. A real service on a temporary SQLite database, and around it the
-simulated provider, Smartico and operator platform, on real sockets, with faults on.
+simulated providers, Smartico and operator platform, on real sockets, with faults on.
 
-What is lost, doubled or out of order is judged by comparing what the provider saw with what Smartico learned; the
+What is lost, doubled or out of order is judged by comparing what the providers saw with what Smartico learned; the
 bridge itself is not asked.
 """
 
@@ -13,122 +13,32 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from bridge.app import Service
 from bridge.assembly import open_database
-from bridge.core.exchange import Reply, Request
+from bridge.demo.scene import GATEWAYS, OPERATOR_TOKEN, Peers, settings_text
 from bridge.settings import Settings, parse_settings
 from bridge.sim import (
-    Gateway,
     PlatformSimulator,
-    RevicomConfig,
-    RevicomFaults,
     RevicomSimulator,
-    SmarticoConfig,
-    SmarticoFaults,
+    SendgridSimulator,
     SmarticoSimulator,
+    SmtpSimulator,
     Verdict,
     judge,
 )
-from bridge.transport import ProviderTransport
 
 __all__ = ["OPERATOR_TOKEN", "Demo", "Figures", "open_demo"]
 
-OPERATOR_TOKEN = "demo-operator-token"
-_GATEWAYS = (
-    Gateway(name="sms", authorization="demo-sms-secret"),
-    Gateway(name="whatsapp", authorization="demo-whatsapp-secret"),
-)
-_IMPORT_CHUNK = 1000
 _POLL = 0.05  # seconds
-
-_SETTINGS = """
-[server]
-host = "127.0.0.1"
-port = 0
-
-[database]
-url = "sqlite:///demo.db"
-
-[smartico]
-api_key = "demo-api-key"
-callback_hosts = ["127.0.0.1"]
-allow_insecure_callbacks = true
-timeout_seconds = 2
-settle_seconds = 0.2
-retry_schedule = [0.3, 0.6, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2]
-not_found_schedule = [0.1, 0.3, 1, 2, 2, 2]
-
-[providers.revicom]
-adapter = "revicom"
-base_url = "{provider}/api/v1"
-token = "demo-token"
-callback_password = "demo-callback-password"
-timeout_seconds = 2
-unknown_after_seconds = 5
-
-[gateways.sms]
-provider = "revicom"
-channel = "SMS"
-authorization = ["demo-sms-secret"]
-senders = ["Amazing", "DemoBrand"]
-short_links = true
-
-[gateways.whatsapp]
-provider = "revicom"
-channel = "WHATSAPP"
-authorization = ["demo-whatsapp-secret"]
-senders = ["Amazing", "DemoBrand"]
-
-[[ops.operators]]
-name = "demo"
-token = "{token}"
-role = "operator"
-"""
-
-# What can go wrong and must cost nothing. Ambiguous ends come after the messages were taken: then the look-up finds
-# them. (A request that is lost before that leaves no trace, and by default a person has to decide: `bridge review`.)
-_PROVIDER_FAULTS = RevicomFaults(
-    slow=0.05,
-    slow_seconds=0.5,
-    too_many_requests=0.03,
-    early=0.1,
-    error_after=0.03,
-    reset_after=0.03,
-    timeout_after=0.01,
-    timeout_seconds=3.0,
-    broken_json=0.02,
-    short_items=0.02,
-    lookup_error=0.1,
-    shuffle=0.3,
-    repeat_batch=0.1,
-    late=0.05,
-    late_seconds=0.5,
-    repeat_element=0.05,
-    unknown_status=0.002,
-    malformed=0.002,
-    foreign=0.002,
-)
-_SMARTICO_FAULTS = SmarticoFaults(
-    slow=0.01,
-    slow_seconds=0.5,
-    error=0.03,
-    too_many_requests=0.01,
-    reset=0.01,
-    timeout=0.002,
-    timeout_seconds=3.0,
-    html=0.01,
-    reset_after=0.01,
-    not_found_seconds=0.3,
-    twin_send=0.02,
-    repeat_send=0.02,
-)
 
 
 class Figures(Struct, frozen=True):
-    """Where the demo stands. `open`: accepted messages whose story is not told to the end yet."""
+    """Where the demo stands. `open`: accepted messages whose story is not told to the end yet.
+
+    `notifications` of Smartico that were taken, and how many of them the operator's platform has not got yet.
+    """
 
     accepted: int
     sent: int
@@ -137,23 +47,37 @@ class Figures(Struct, frozen=True):
     retries: int
     repeated_requests: int
     open: int
+    notifications: int
+    notifications_open: int
     verdict: Verdict
+
+
+class Cast(Struct):
+    """The peers."""
+
+    revicom: RevicomSimulator
+    sendgrid: SendgridSimulator
+    smtp: SmtpSimulator
+    platform: PlatformSimulator
+    smartico: SmarticoSimulator
+
+    @property
+    def providers(self) -> tuple[RevicomSimulator, SendgridSimulator, SmtpSimulator, PlatformSimulator]:
+        return self.revicom, self.sendgrid, self.smtp, self.platform
 
 
 class Demo:
     """A running demo."""
 
-    def __init__(
-        self, service: Service, provider: RevicomSimulator, smartico: SmarticoSimulator, users: list[str]
-    ) -> None:
+    def __init__(self, service: Service, cast: Cast) -> None:
         self.url = service.url
-        self._provider = provider
-        self._smartico = smartico
-        self._users = users
+        self._cast = cast
+        self._users = cast.platform.user_ids()
 
     async def run_traffic(self, messages: int | None, rate: float) -> None:
         """Smartico sends `messages` (None: until cancelled), `rate` a second."""
-        await self._smartico.run_traffic(self.url, list(_GATEWAYS), self._users, rate=rate, messages=messages)
+        smartico = self._cast.smartico
+        await smartico.run_traffic(self.url, list(GATEWAYS), self._users, rate=rate, messages=messages)
 
     async def drain(self, seconds: float) -> bool:
         """Waits until every story is told; False when that takes longer."""
@@ -167,23 +91,35 @@ class Demo:
 
     def _quiet(self) -> bool:
         figures = self.figures()
-        return figures.open == 0 and figures.verdict.unacknowledged == 0
+        return not (figures.open or figures.notifications_open or figures.verdict.unacknowledged)
 
     def figures(self) -> Figures:
         """The state of things, from the simulators' own books."""
-        verdict = judge(self._provider.ledger.listing(), self._smartico.ledger.listing())
-        provider, smartico = self._provider.ledger, self._smartico.ledger
+        cast, verdict = self._cast, self._verdict()
+        revicom, smartico = cast.revicom.ledger, cast.smartico.ledger
+        sendgrid, platform = cast.sendgrid.ledger, cast.platform.ledger
+        posted = {asset.ext_message_id for asset in smartico.assets if asset.answer == "0"}
         return Figures(
             accepted=len(smartico.accepted),
-            sent=len(provider.messages) + len(provider.refused),
-            callbacks=provider.callbacks_acknowledged,
+            sent=sum(len(each.ledger.listing()) for each in cast.providers),
+            callbacks=sum(each.callbacks_acknowledged for each in (revicom, sendgrid, platform)),
             reports=smartico.statuses.total(),
             retries=sum(smartico.status_answers.values()) - smartico.statuses.total(),
-            repeated_requests=sum(provider.requests_by_outcome.values())
-            - provider.requests_by_outcome.get("accepted", 0),
+            repeated_requests=sum(revicom.requests_by_outcome.values())
+            - revicom.requests_by_outcome.get("accepted", 0),
             open=len({finding.ext_message_id for finding in verdict.lost}),
+            notifications=len(posted),
+            notifications_open=len(posted) - self._passed_on(),
             verdict=verdict,
         )
+
+    def _verdict(self) -> Verdict:
+        sent = [row for peer in self._cast.providers for row in peer.ledger.listing()]
+        return judge(sent, self._cast.smartico.ledger.listing())
+
+    def _passed_on(self) -> int:
+        """How many different notifications the platform has; the bridge names a repeat by the same id."""
+        return len({each.headers.get("X-Bridge-Id") for each in self._cast.platform.ledger.communications})
 
 
 @asynccontextmanager
@@ -191,22 +127,27 @@ async def open_demo(port: int = 0) -> AsyncIterator[Demo]:
     """Everything up and running; taken down again at the end, the database with it."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-demo-")))
-        provider = await stack.enter_async_context(
-            RevicomSimulator(RevicomConfig(token="demo-token", resend_seconds=1.0), _PROVIDER_FAULTS)
+        cast = Cast(
+            await stack.enter_async_context(RevicomSimulator(Peers.revicom, Peers.revicom_faults)),
+            await stack.enter_async_context(SendgridSimulator(Peers.sendgrid, Peers.sendgrid_faults)),
+            await stack.enter_async_context(SmtpSimulator(Peers.smtp, Peers.smtp_faults)),
+            await stack.enter_async_context(PlatformSimulator(Peers.platform, Peers.platform_faults)),
+            await stack.enter_async_context(SmarticoSimulator(Peers.smartico, Peers.smartico_faults)),
         )
-        smartico = await stack.enter_async_context(
-            SmarticoSimulator(SmarticoConfig(api_key="demo-api-key"), _SMARTICO_FAULTS)
-        )
-        platform = await stack.enter_async_context(PlatformSimulator())
-        service = await _start(_settings(folder, provider.url), port)
+        service = await _start(_settings(folder, cast), port)
         stack.push_async_callback(service.stop)
-        users = platform.user_ids()
-        await _import_contacts(service.url, platform, users)
-        yield Demo(service, provider, smartico, users)
+        cast.sendgrid.webhook_url = f"{service.url}/callbacks/sendgrid"
+        yield Demo(service, cast)
 
 
-def _settings(folder: Path, provider_url: str) -> Settings:
-    text = _SETTINGS.replace("{provider}", provider_url).replace("{token}", OPERATOR_TOKEN)
+def _settings(folder: Path, cast: Cast) -> Settings:
+    text = settings_text(
+        cast.revicom.url,
+        cast.sendgrid.url,
+        cast.sendgrid.public_key,
+        cast.smtp.smtp_port,
+        cast.platform.url,
+    )
     return parse_settings(text, file="demo.toml", base_dir=folder, environ={})
 
 
@@ -214,19 +155,3 @@ async def _start(settings: Settings, port: int) -> Service:
     service = Service(settings, await open_database(settings), host="127.0.0.1", port=port, reached_here=True)
     await service.start()
     return service
-
-
-async def _import_contacts(url: str, platform: PlatformSimulator, users: list[str]) -> None:
-    """The operator's people, through the API as a script would do it."""
-    transport = ProviderTransport(1)
-    headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}", "Content-Type": "application/json"}
-    for start in range(0, len(users), _IMPORT_CHUNK):
-        rows = [
-            {"ext_user_id": user, **(platform.find_user(user) or {})}
-            for user in users[start : start + _IMPORT_CHUNK]
-        ]
-        request = Request("POST", f"{url}/api/contacts", 30.0, headers, msgspec.json.encode(rows))
-        outcome = await transport.exchange(request)
-        assert isinstance(outcome, Reply), outcome
-        assert outcome.status == 200, outcome.body
-    await transport.close()

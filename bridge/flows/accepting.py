@@ -2,21 +2,26 @@
 
 The answer goes out once the message is durably stored; the provider is called after that, by the worker. Everything
 that the database decides happens in one transaction, with the other requests of the same moment: the idempotency key
-first, then contact and opt-out.
+first, then contact and opt-out. Only the operator's platform is asked before that: no transaction may wait for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
+from bridge.contacts import Away, Known, UnknownUser
+from bridge.core.content import CustomExtra, pack
 from bridge.core.model import MessageId, Millis
 from bridge.errors import StoreError
+from bridge.flows.platform import Platform
+from bridge.pii import normalise_email
 from bridge.smartico import ErrorCode, Refusal, SendRequest, check_callback_url, decode_send
 from bridge.store import contacts, messages
-from bridge.store.contacts import Reach
+from bridge.store.contacts import Address, Reach
 from bridge.store.messages import NewMessage, ToSend
 from bridge.store.together import Together
 from bridge.store.tx import Store, Tx
@@ -38,10 +43,16 @@ class Gateway(Struct, frozen=True):
     callback_hosts: Sequence[str]
     allow_insecure_callbacks: bool
     fallback_callback_url: str
+    pass_headers: Sequence[str] = ()
 
     def sender(self, wanted: str | None) -> str:
-        """The sender of a message: the wanted one where it is listed (or nothing is), else the first."""
-        if wanted is not None and (wanted in self.senders or not self.senders):
+        """The sender of a message: the wanted one where it is listed (or nothing is), else the first.
+
+        Of a mail it is as wanted: who may send in whose name, the mail server decides.
+        """
+        if self.type == "cim":
+            return ""
+        if wanted is not None and (self.type == "email" or wanted in self.senders or not self.senders):
             return wanted
         return self.senders[0] if self.senders else ""
 
@@ -61,6 +72,11 @@ class _Draft(Struct, frozen=True):
     callback_url: str
     lane: str
     now: Millis
+    known: Known | None = None  # what the operator's platform said of the user
+
+    @property
+    def needs_contact(self) -> bool:
+        return self.request.to_address is None and not isinstance(self.request.extra, CustomExtra)
 
 
 class _Asked(Struct, frozen=True):
@@ -73,7 +89,7 @@ class _Asked(Struct, frozen=True):
 
 
 class Accepting:
-    """Accepts requests. `make_id` gives a fresh message id for a time; `has_directory`: contacts are in the store."""
+    """Accepts requests. `make_id` gives a fresh message id for a time; `platform`: contacts are asked there."""
 
     def __init__(
         self,
@@ -81,30 +97,39 @@ class Accepting:
         clock: Callable[[], Millis],
         make_id: Callable[[Millis], MessageId],
         *,
-        has_directory: bool = True,
+        platform: Platform | None = None,
     ) -> None:
-        self._has_directory = has_directory
+        self._store = store
+        self._platform = platform
         self._together = Together(store, _store_all)
         self._clock = clock
         self._make_id = make_id
 
-    async def accept(self, gateway: Gateway, raw: bytes, *, full: bool) -> Stored | Refusal:
-        """Stores what `raw` asks for. `full`: the gateway takes nothing new now, but repeats get their answer."""
-        request = decode_send(raw)
+    async def accept(
+        self, gateway: Gateway, raw: bytes, *, full: bool, headers: Mapping[str, str] | None = None
+    ) -> Stored | Refusal:
+        """Stores what `raw` asks for. `full`: the gateway takes nothing new now, but repeats get their answer.
+
+        `headers` of the request, by name in lower case: of a Custom IM some are handed on.
+        """
+        request = decode_send(raw, gateway.type)
         if isinstance(request, Refusal):
             return request
-        draft = self._draft(gateway, request)
-        if not self._has_directory and isinstance(draft, _Draft):
-            draft = Refusal(
-                ErrorCode.DIRECTORY_DOWN, "the contact directory cannot be reached now, try later"
-            )
+        draft = self._draft(gateway, _with_headers(gateway, request, headers or {}))
         try:
+            if self._platform is not None and isinstance(draft, _Draft) and draft.needs_contact and not full:
+                known = await self._store.read(lambda tx: messages.find_by_uid(tx, gateway.name, request.uid))
+                if known is not None:
+                    return Stored(known, new=False)
+                draft = await _asked_platform(self._platform, draft)
             return await self._together.add(_Asked(gateway, request, draft, full))
         except StoreError as error:
             _log.error("a message could not be stored", gateway=gateway.name, error=error.sentence)
             return _LOST
 
     def _draft(self, gateway: Gateway, request: SendRequest) -> _Draft | Refusal:
+        if gateway.type == "email" and "@" not in gateway.sender(request.sender):
+            return Refusal(ErrorCode.INVALID, "from_email_address is missing")
         url = request.callback_url or gateway.fallback_callback_url
         if not url:
             return Refusal(
@@ -117,6 +142,24 @@ class Accepting:
         return _Draft(request, self._make_id(now), url, f"{gateway.name}@{host}", now)
 
 
+def _with_headers(gateway: Gateway, request: SendRequest, headers: Mapping[str, str]) -> SendRequest:
+    """The request with those of its headers that the gateway hands on."""
+    if not isinstance(request.extra, CustomExtra) or not gateway.pass_headers:
+        return request
+    passed = {name: headers[name.lower()] for name in gateway.pass_headers if name.lower() in headers}
+    return replace(request, extra=CustomExtra(request.extra.extension, passed))
+
+
+async def _asked_platform(platform: Platform, draft: _Draft) -> _Draft | Refusal:
+    match await platform.find(draft.request.ext_user_id):
+        case Known() as known:
+            return replace(draft, known=known)
+        case UnknownUser():
+            return _UNKNOWN_USER
+        case Away():
+            return Refusal(ErrorCode.DIRECTORY_DOWN, "the contact directory cannot be reached now, try later")
+
+
 async def _store_all(tx: Tx, asked: Sequence[_Asked]) -> list[Stored | Refusal]:
     """A repeat gets the answer of the first time, whatever holds now; only then a refusal counts."""
     reached = await _reach_all(tx, asked)
@@ -125,38 +168,100 @@ async def _store_all(tx: Tx, asked: Sequence[_Asked]) -> list[Stored | Refusal]:
     return [await _result(tx, each, verdict, added) for each, verdict in zip(asked, judged, strict=True)]
 
 
-async def _reach_all(tx: Tx, asked: Sequence[_Asked]) -> dict[tuple[str, str], Reach]:
-    """The contacts that exist, by channel and ext_user_id."""
-    wanted: dict[str, set[str]] = {}
+_Key = tuple[str, str, str]  # type of the gateway, channel, ext_user_id
+_Reached = Mapping[_Key, Reach]
+
+
+def _key(gateway: Gateway, ext_user_id: str) -> _Key:
+    return gateway.type, gateway.channel, ext_user_id
+
+
+async def _reach_all(tx: Tx, asked: Sequence[_Asked]) -> _Reached:
+    """How the users are reached; those who are not known are missing."""
+    listed: set[_Key] = set()
+    others: dict[_Key, Reach] = {}
     for each in asked:
-        if isinstance(each.draft, _Draft):
-            wanted.setdefault(each.gateway.channel, set()).add(each.request.ext_user_id)
+        draft = each.draft
+        if isinstance(draft, Refusal) or draft.request.to_address is not None:
+            continue
+        key = _key(each.gateway, draft.request.ext_user_id)
+        if draft.needs_contact and draft.known is None:
+            listed.add(key)
+        else:
+            others[key] = _reach(tx, draft)
+    return {**await _reach_listed(tx, listed), **await _closed_or_not(tx, others)}
+
+
+async def _reach_listed(tx: Tx, keys: Collection[_Key]) -> dict[_Key, Reach]:
+    """Those of the table."""
+    reached: dict[_Key, Reach] = {}
+    for type_, channel in sorted({key[:2] for key in keys}):
+        users = sorted(user for *group, user in keys if group == [type_, channel])
+        found = await contacts.reach(tx, users, channel)
+        reached |= {(type_, channel, user): reach for user, reach in found.items()}
+    return reached
+
+
+def _reach(tx: Tx, draft: _Draft) -> Reach:
+    """How a user is reached who is not in the table: as the platform said, or by a Custom IM."""
+    known = draft.known or Known(None, None)
+    return Reach(
+        contacts.phone_address(tx, known.phone) if known.phone else None,
+        contacts.email_address(tx, known.email) if known.email else None,
+        closed=False,
+    )
+
+
+async def _closed_or_not(tx: Tx, reaches: _Reached) -> dict[_Key, Reach]:
+    closed: set[tuple[str, str]] = set()
+    for channel in sorted({channel for _, channel, _ in reaches}):
+        subjects = {
+            each for key, reach in reaches.items() if key[1] == channel for each in _subjects(key[2], reach)
+        }
+        closed |= {(channel, each) for each in await contacts.closed_subjects(tx, channel, sorted(subjects))}
     return {
-        (channel, user): reach
-        for channel, users in wanted.items()
-        for user, reach in (await contacts.reach(tx, sorted(users), channel)).items()
+        key: replace(reach, closed=any((key[1], each) in closed for each in _subjects(key[2], reach)))
+        for key, reach in reaches.items()
     }
 
 
-def _judge(tx: Tx, each: _Asked, reached: Mapping[tuple[str, str], Reach]) -> ToSend | Refusal:
+def _subjects(user: str, reach: Reach) -> list[str]:
+    hashes = [each.hash for each in (reach.phone, reach.email) if each]
+    return [contacts.of_user(user), *map(contacts.of_address, hashes)]
+
+
+def _judge(tx: Tx, each: _Asked, reached: _Reached) -> ToSend | Refusal:
     """The message to be stored, if the request is no repeat."""
     gateway, draft = each.gateway, each.draft
     if isinstance(draft, Refusal):
         return draft
     if each.full:
         return Refusal(ErrorCode.OVERLOADED, "the gateway is overloaded, try later")
-    reach = reached.get((gateway.channel, each.request.ext_user_id))
-    if reach is None:
-        return Refusal(ErrorCode.UNKNOWN_USER, "User was not found")
-    if reach.phone is None:
-        return Refusal(ErrorCode.NO_ADDRESS, "the user has no phone number")
-    if reach.closed:
-        return Refusal(ErrorCode.OPTED_OUT, f"the user opted out of {gateway.channel}")
+    address = _find_address(tx, gateway, draft, reached)
+    if isinstance(address, Refusal):
+        return address
     return ToSend(
-        _new_message(tx, gateway, draft, reach),
-        destination=reach.phone,
-        body=tx.vault.seal_text(draft.request.body),
+        _new_message(tx, gateway, draft, address),
+        destination=address.sealed if address else tx.vault.seal(b""),
+        body=tx.vault.seal_text(pack(draft.request.body, draft.request.extra)),
         expires_at=draft.now + gateway.max_age_ms,
+    )
+
+
+def _find_address(tx: Tx, gateway: Gateway, draft: _Draft, reached: _Reached) -> Address | Refusal | None:
+    """Where the message goes: to the user, by phone or e-mail; elsewhere (a preview); None for a Custom IM."""
+    if draft.request.to_address is not None:
+        to = normalise_email(draft.request.to_address)
+        return contacts.email_address(tx, to) if to else _NO_TO_ADDRESS
+    reach = reached.get(_key(gateway, draft.request.ext_user_id))
+    if reach is None:
+        return _UNKNOWN_USER
+    address = {"sms": reach.phone, "email": reach.email}.get(gateway.type)
+    if address is None and gateway.type != "cim":
+        wanted = "e-mail address" if gateway.type == "email" else "phone number"
+        return Refusal(ErrorCode.NO_ADDRESS, f"the user has no {wanted}")
+    return (
+        Refusal(ErrorCode.OPTED_OUT, f"the user opted out of {gateway.channel}") if reach.closed else address
     )
 
 
@@ -171,10 +276,12 @@ async def _result(
     return verdict if isinstance(verdict, Refusal) else _LOST
 
 
+_UNKNOWN_USER = Refusal(ErrorCode.UNKNOWN_USER, "User was not found")
+_NO_TO_ADDRESS = Refusal(ErrorCode.INVALID, "to_email_address is no e-mail address")
 _LOST = Refusal(ErrorCode.INTERNAL, "internal error: the message could not be stored, try again")
 
 
-def _new_message(tx: Tx, gateway: Gateway, draft: _Draft, reach: Reach) -> NewMessage:
+def _new_message(tx: Tx, gateway: Gateway, draft: _Draft, address: Address | None) -> NewMessage:
     return NewMessage(
         id=draft.message_id,
         gateway=gateway.name,
@@ -183,9 +290,9 @@ def _new_message(tx: Tx, gateway: Gateway, draft: _Draft, reach: Reach) -> NewMe
         provider=gateway.provider,
         smartico_uid=draft.request.uid,
         ext_user_id=draft.request.ext_user_id,
-        sender=gateway.sender(draft.request.from_number),
-        address_hash=reach.phone_hash,
-        address_masked=reach.phone_masked,
+        sender=gateway.sender(draft.request.sender),
+        address_hash=address.hash if address else None,
+        address_masked=address.masked if address else None,
         callback_url=tx.vault.seal_text(draft.callback_url),
         lane=draft.lane,
         created_at=draft.now,

@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
+from msgspec import Raw, json
 from msgspec.structs import replace
 
 from bridge.core.lifecycle import NEGATIVE, Happening, Transition, advance
-from bridge.core.model import DeliveryReport, Element, InboundMessage, Malformed, Mark, MessageId, Millis
+from bridge.core.model import (
+    DeliveryReport,
+    Element,
+    InboundMessage,
+    Malformed,
+    Mark,
+    MessageId,
+    Millis,
+    id_text,
+)
+from bridge.core.moments import format_time
 from bridge.core.redact import redact
 from bridge.flows.rules import Rules, opt_out_keyword
-from bridge.store import contacts, inbox, messages, review
+from bridge.store import contacts, forwards, inbox, messages, review
 from bridge.store.inbox import Arrived, Understood
 from bridge.store.messages import MessageView
 from bridge.store.reports import DueReport
@@ -24,6 +35,8 @@ from bridge.store.saving import Saving
 from bridge.store.tx import Tx
 
 __all__ = ["Applying", "adopt_orphans", "arrived_elements"]
+
+_CLOSING = frozenset({Mark.UNSUBSCRIBED, Mark.COMPLAINED})
 
 
 def arrived_elements(rules: Rules, batch: inbox.Batch) -> Iterator[tuple[Arrived, Element]]:
@@ -145,12 +158,29 @@ class Applying:
         happening = self._mapping.meaning(report.event, report.status)
         if happening is None:
             return "noted"
+        if happening in _CLOSING:
+            await self._close_channel(message, f"{report.event} {report.status}".strip())
         return self._happened(message, happening, report)
+
+    async def _close_channel(self, message: MessageView, reported: str) -> None:
+        """Nobody who complained, or wants nothing more, gets anything more on this channel."""
+        reason = redact(f"{self._provider} reported: {reported}")
+        row = await self._tx.one("person_of_message", id=message.id)
+        ext_user_id, address = row or ("", None)
+        if address is not None:
+            await contacts.close_channel_of_address(self._tx, address, message.channel, reason, self._now)
+        elif message.type == "cim":
+            await contacts.close_channel_of_user(self._tx, ext_user_id, message.channel, reason, self._now)
 
     def _happened(self, message: MessageView, happening: Happening, report: DeliveryReport) -> str:
         steps = self._rules.gateway(message.gateway).cascade_steps
         transition = advance(
-            message.snapshot, happening, self._rules.vocabulary, step=report.step, steps=steps
+            message.snapshot,
+            happening,
+            self._rules.vocabulary,
+            step=report.step,
+            steps=steps,
+            mail=message.type == "email",
         )
         if transition.after == message.snapshot:
             return "superseded"
@@ -179,8 +209,44 @@ class Applying:
         if not await inbox.add_inbound(self._tx, arrived, inbound, keyword, message_id):
             return
         await review.settle_subject(self._tx, arrived.digest, self._now)
+        if forwards.INBOUND in self._rules.forwards:
+            await self._pass_on(arrived, inbound, address, keyword, message_id)
         if keyword:
             await self._opt_out(address, inbound.channel, keyword, message_id)
+
+    async def _pass_on(
+        self,
+        arrived: Arrived,
+        inbound: InboundMessage,
+        address: bytes,
+        keyword: str,
+        message_id: MessageId | None,
+    ) -> None:
+        """Owes it to the operator's own API (docs/forwarding.md has the form)."""
+        payload = {
+            "provider": self._provider,
+            "provider_message_id": inbound.provider_message_id,
+            "channel": inbound.channel,
+            "ext_user_id": await self._who(address, message_id),
+            "ext_message_id": id_text(message_id) if message_id else None,
+            "phone": inbound.handset,
+            "text": inbound.text,
+            "special_content": Raw(inbound.special.encode() or b"null"),
+            "opt_out_keyword": keyword,
+            "provider_time": format_time(inbound.at) if inbound.at is not None else None,
+            "received_at": format_time(arrived.received_at),
+        }
+        source = f"{self._provider}/{inbound.provider_message_id}"
+        body = json.encode(payload)
+        await forwards.add_forward(self._tx, forwards.INBOUND, source, address.hex(), body, self._now)
+
+    async def _who(self, address: bytes, message_id: MessageId | None) -> str | None:
+        """Whose number it is: of the message that was answered, else of the one contact that has it."""
+        row = await self._tx.one("person_of_message", id=message_id) if message_id else None
+        if row:
+            return str(row[0])
+        users = await self._tx.all("contacts_with_address", hash=address)
+        return users[0][0] if len(users) == 1 else None
 
     async def _opt_out(
         self, address: bytes, channel: str, keyword: str, message_id: MessageId | None

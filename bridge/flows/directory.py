@@ -10,12 +10,22 @@ from bridge.core.model import Millis
 from bridge.flows import sending
 from bridge.flows.rules import Rules
 from bridge.pii import normalise_email, normalise_phone
-from bridge.store import contacts
-from bridge.store.contacts import Contact, OptOut
+from bridge.store import communications, contacts, forwards, review
+from bridge.store.contacts import Contact, OptOut, OptOutChange
 from bridge.store.reports import DueReport
 from bridge.store.tx import Job, Store, Tx
 
-__all__ = ["ContactDraft", "Erased", "KnownContact", "check", "erase", "find", "keep", "keep_many"]
+__all__ = [
+    "ContactDraft",
+    "Erased",
+    "KnownContact",
+    "check",
+    "erase",
+    "find",
+    "keep",
+    "keep_many",
+    "set_channels",
+]
 
 MAX_ID = 512
 _CHUNK = 200
@@ -29,10 +39,11 @@ class ContactDraft(Struct, frozen=True):
 
 
 class KnownContact(Struct, frozen=True):
-    """A contact with its closed channels."""
+    """A contact with its closed channels, and every change of them."""
 
     contact: Contact
     opt_outs: Sequence[OptOut]
+    changes: Sequence[OptOutChange]
 
 
 class Erased(Struct, frozen=True):
@@ -70,6 +81,11 @@ async def keep(tx: Tx, draft: ContactDraft, reason: str, now: Millis) -> None:
         await contacts.set_opt_outs(tx, draft.contact, set(draft.opted_out), reason, now)
 
 
+async def set_channels(tx: Tx, contact: Contact, channels: frozenset[str], reason: str, now: Millis) -> None:
+    """Makes exactly these channels closed, for a contact that need not be in the table."""
+    await contacts.set_opt_outs(tx, contact, set(channels), reason, now)
+
+
 async def keep_many(store: Store, drafts: Sequence[ContactDraft], reason: str, now: Millis) -> None:
     """Keeps contacts, a few hundred in one transaction: nobody else has to wait for long."""
     for start in range(0, len(drafts), _CHUNK):
@@ -84,9 +100,14 @@ def _keep_chunk(drafts: Sequence[ContactDraft], reason: str, now: Millis) -> Job
     return job
 
 
-async def find(tx: Tx, ext_user_id: str) -> KnownContact | None:
-    contact = await contacts.get_contact(tx, ext_user_id)
-    return KnownContact(contact, await contacts.get_opt_outs(tx, contact)) if contact else None
+async def find(tx: Tx, ext_user_id: str, elsewhere: Contact | None = None) -> KnownContact | None:
+    """What is known of a user; None where nothing is. `elsewhere`: what the operator's platform says."""
+    contact = elsewhere or await contacts.get_contact(tx, ext_user_id)
+    subject = contact or Contact(ext_user_id)
+    changes = await contacts.get_opt_out_changes(tx, subject)
+    if contact is None and not changes:
+        return None
+    return KnownContact(subject, await contacts.get_opt_outs(tx, subject), changes)
 
 
 async def erase(
@@ -96,13 +117,26 @@ async def erase(
 
     Gives what was erased and the reports that are due next; None where nothing is known of the person.
     """
+    contact = await contacts.get_contact(tx, ext_user_id)
     known = await contacts.delete_contact(tx, ext_user_id)
+    noted = await _forget_notifications(tx, ext_user_id, contact, now)
     unsent = await tx.all("sends_of_user", ext_user_id=ext_user_id)
     due = await sending.fail_unsent(tx, rules, ext_user_id, now)
     texts = await tx.all("texts_of_user", ext_user_id=ext_user_id)
     await tx.run_many("forget_text", [{"message_id": message_id} for (message_id,) in texts])
     forgotten = await tx.run("forget_address", ext_user_id=ext_user_id)
-    if not (known or forgotten):
+    if not (known or forgotten or noted):
         return None
     await tx.run("add_audit", at=now, actor=actor, action="contact.delete", detail="{}")
     return Erased(sum(phase == "queued" for _, phase, _ in unsent), len(texts)), due
+
+
+async def _forget_notifications(tx: Tx, ext_user_id: str, contact: Contact | None, now: Millis) -> int:
+    """What Smartico told of its communications with the person, and what was to be passed on; says how much."""
+    gone = await forwards.forget(tx, forwards.COMMUNICATION, ext_user_id)
+    for address in (contact.phone, contact.email) if contact else ():
+        hashed = tx.vault.hash(address) if address else None
+        if hashed and not await tx.all("contacts_with_address", hash=hashed):
+            gone += await forwards.forget(tx, forwards.INBOUND, hashed.hex())
+    await review.settle_subjects(tx, gone, now)
+    return len(gone) + await communications.forget(tx, ext_user_id)

@@ -19,7 +19,7 @@ from bridge.flows.applying import Applying, arrived_elements
 from bridge.flows.reporting import report_subject
 from bridge.flows.rules import Rules
 from bridge.providers.protocol import CallbackUnreadable
-from bridge.store import inbox, messages, reports, review, sends
+from bridge.store import forwards, inbox, messages, reports, review, sends
 from bridge.store.review import Kind, Member, ReviewItem
 from bridge.store.saving import save_transition
 from bridge.store.search import ReportFilter, find_report_keys
@@ -133,6 +133,8 @@ def _replay_one(
             case Kind.DEAD_REPORT:
                 key = (member.subject[:16], Status(member.subject[16:].decode()))
                 return await _revive(actor, now)(tx, [key])
+            case Kind.DEAD_FORWARD:
+                return await _replay_forward(tx, member, now)
             case Kind.UNREADABLE:
                 return await _replay_batch(tx, rules, member, now)
             case _:
@@ -155,11 +157,17 @@ async def _replay_send(
         message = (await messages.load_messages(tx, [member.subject]))[member.subject]
         transition = advance(message.snapshot, State.QUEUED, rules.vocabulary)
         await save_transition(tx, message, transition, now, 0)
-        await tx.run("requeue_send", message_id=member.subject, due_at=now)
+        await tx.run("requeue_send", message_id=member.subject, due_at=now, tries=0)
         max_age_ms = rules.gateway(message.gateway).max_age_ms
         await tx.run("renew_send", message_id=member.subject, expires_at=now + max_age_ms)
     await review.settle_subject(tx, member.subject, now)
     return 1
+
+
+async def _replay_forward(tx: Tx, member: Member, now: Millis) -> int:
+    revived = await forwards.revive(tx, forwards.read_subject(member.subject), now)
+    await review.settle_subject(tx, member.subject, now)
+    return int(revived)
 
 
 async def _replay_batch(tx: Tx, rules: Rules, member: Member, now: Millis) -> int:

@@ -29,6 +29,13 @@ class ProviderRules(Struct, frozen=True):
     unknown_after_ms: int
     unknown_send: str
 
+    def patience_ms(self, *, asks: bool) -> int:
+        """How long a missing trace decides nothing, from the hand-over on. `asks`: the provider can be asked.
+
+        Where it cannot, and a message without trace is sent again, there is nothing to wait for.
+        """
+        return self.timeout_ms + self.unknown_after_ms if asks or self.unknown_send != "resend" else 0
+
 
 class ReportRules(Struct, frozen=True):
     """When a status report is tried again, in seconds, and when it is too old."""
@@ -50,6 +57,7 @@ class Rules(Struct, frozen=True):
     reports: ReportRules
     keywords: frozenset[str]
     settle_ms: int
+    forwards: frozenset[str] = frozenset()  # which kinds are passed on: communication, inbound
 
     def gateway(self, name: str) -> GatewayRules:
         return self.gateways.get(name, self.default_gateway)

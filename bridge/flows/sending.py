@@ -16,13 +16,14 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bridge.core.lifecycle import advance
-from bridge.core.model import MessageId, Millis, State
+from bridge.core.model import MessageId, Millis, State, id_text
 from bridge.core.retry import doubling
 from bridge.flows.applying import adopt_orphans
 from bridge.flows.rules import Rules
 from bridge.providers.protocol import (
     Accepted,
     Blocked,
+    Deferred,
     Found,
     ItemResult,
     LookupFailed,
@@ -32,7 +33,7 @@ from bridge.providers.protocol import (
     PerhapsTaken,
     Refused,
 )
-from bridge.store import messages, review, sends
+from bridge.store import inbox, messages, review, sends
 from bridge.store.messages import MessageView
 from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
@@ -57,6 +58,10 @@ Result = ItemResult | NotTaken | Blocked
 ERASED = ("erased", "the contact was deleted")
 _FIRST_LOOKUP_MS = 1000
 _LONGEST_LOOKUP_MS = 15_000
+_FIRST_RETRY_MS = 5_000  # of a message that was deferred for a reason of its own; a greylist wants minutes
+_LONGEST_RETRY_MS = 300_000
+# What a provider's table may say of messages that it took; without that they are submitted.
+_TAKEN = ("taken", "")
 
 
 async def settle(
@@ -144,7 +149,14 @@ def decided_at(rules: Rules, provider: str, send: Send) -> Millis:
     """From when on the missing trace of a perhaps-sent message decides: after the time-out, and a while more."""
     provider_rules = rules.provider_rules[provider]
     handed_at = send.handed_at if send.handed_at is not None else send.created_at
-    return handed_at + provider_rules.timeout_ms + provider_rules.unknown_after_ms
+    return handed_at + provider_rules.patience_ms(asks=rules.providers[provider].asks)
+
+
+def _taken_state(rules: Rules, provider: str) -> State:
+    """What a message is once this provider took it."""
+    mapping = rules.mappings[provider]
+    happening = mapping.meaning(*_TAKEN) if mapping.knows(*_TAKEN) else State.SUBMITTED
+    return happening if isinstance(happening, State) else State.SUBMITTED
 
 
 class _Settling:
@@ -158,6 +170,7 @@ class _Settling:
         self._saving = Saving(tx, now, rules.settle_ms)
         self._loaded: dict[MessageId, MessageView] = {}
         self._accepted: list[tuple[MessageId, str]] = []
+        self._taken: State = _taken_state(rules, provider)
         self._left: list[MessageId] = []
 
     async def load(self, message_ids: Sequence[MessageId]) -> None:
@@ -175,12 +188,14 @@ class _Settling:
 
     async def result(self, message_id: MessageId, result: Result) -> None:
         match result:
-            case Accepted(provider_message_id):
-                await self._submitted(message_id, provider_message_id)
+            case Accepted(provider_message_id, alias):
+                await self._submitted(message_id, provider_message_id, alias)
             case Refused(code, reason):
                 await self._end(message_id, State.REJECTED, code, reason)
             case PerhapsTaken(reason):
                 await self.ask(message_id, reason, self._now + _FIRST_LOOKUP_MS)
+            case Deferred(_, reason):
+                await self._defer(message_id, reason)
             case NotTaken(_, reason) | Blocked(_, reason):
                 await self._requeue(message_id, "not_taken", reason)
             case _:
@@ -192,8 +207,7 @@ class _Settling:
             return  # settled meanwhile; an old answer decides nothing
         match result:
             case Found(provider_message_id):
-                await self._step(send.message_id, "lookup_found", provider_message_id)
-                await self._submitted(send.message_id, provider_message_id)
+                await self._found(send, provider_message_id)
             case NoTrace():
                 await self._no_trace(send)
             case LookupFailed(reason):
@@ -212,14 +226,18 @@ class _Settling:
 
     # --- outcomes ---
 
-    async def _submitted(self, message_id: MessageId, provider_message_id: str) -> None:
+    async def _found(self, send: Send, provider_message_id: str) -> None:
+        await self._step(send.message_id, "lookup_found", provider_message_id)
+        await self._submitted(send.message_id, provider_message_id)
+
+    async def _submitted(self, message_id: MessageId, provider_message_id: str, alias: str = "") -> None:
         message = await self._load(message_id)
         if (
             message.provider_message_id != provider_message_id
         ):  # else it is written again, after a commit that was cut
             message = replace(message, provider_message_id=provider_message_id, submitted_at=self._now)
-        self._move(message, State.SUBMITTED)
-        self._accepted.append((message_id, provider_message_id))
+        self._move(message, self._taken)
+        self._accepted += [(message_id, each) for each in (provider_message_id, alias) if each]
         self._left.append(message_id)
 
     async def _end(self, message_id: MessageId, state: State, code: str, reason: str) -> None:
@@ -227,30 +245,61 @@ class _Settling:
         self._move(message, state)
         self._left.append(message_id)
 
-    async def _requeue(self, message_id: MessageId, kind: str, reason: str) -> None:
+    async def _defer(self, message_id: MessageId, reason: str) -> None:
         send = await sends.get_send(self._tx, message_id)
-        if send is not None and not send.destination:
+        tries = send.tries + 1 if send else 1
+        delay = doubling(tries, first=_FIRST_RETRY_MS, longest=_LONGEST_RETRY_MS)
+        await self._requeue(message_id, "deferred", reason, due_at=self._now + int(delay), tries=tries)
+
+    async def _requeue(
+        self,
+        message_id: MessageId,
+        kind: str,
+        reason: str,
+        *,
+        due_at: Millis | None = None,
+        tries: int | None = None,
+    ) -> None:
+        send = await sends.get_send(self._tx, message_id)
+        if send is not None and send.erased:
             await self.fail(message_id, *ERASED)
             return
         message = await self._load(message_id)
         if message.snapshot.state is not State.QUEUED:
             self._move(message, State.QUEUED)
         await self._step(message_id, kind, reason)
-        await self._tx.run("requeue_send", message_id=message_id, due_at=self._now)
+        await self._tx.run(
+            "requeue_send",
+            message_id=message_id,
+            due_at=self._now if due_at is None else due_at,
+            tries=(send.tries if send else 0) if tries is None else tries,
+        )
 
     async def _no_trace(self, send: Send) -> None:
+        own = id_text(send.message_id)
+        if await inbox.awaited(self._tx, self._provider, [own]):
+            await self._found(send, own)  # a callback names the message by our id: it was taken
+            return
         if self._now < decided_at(self._rules, self._provider, send):
             await self._ask_again(send)
             return
         match self._rules.provider_rules[self._provider].unknown_send:
             case "resend":
-                await self._requeue(send.message_id, "sent_again", "the provider has no trace of it")
+                await self._resend(send)
             case "fail":
                 await self.fail(
                     send.message_id, "unknown", "perhaps sent, and the provider has no trace of it"
                 )
             case _:
                 await self._to_review(send, "perhaps sent, and the provider has no trace of it")
+
+    async def _resend(self, send: Send) -> None:
+        """Sends it again; where that is decided without a look-up, ever later."""
+        delay, tries = 0.0, send.tries + 1
+        if not self._rules.providers[self._provider].asks:
+            delay = doubling(tries, first=_FIRST_LOOKUP_MS, longest=_LONGEST_LOOKUP_MS)
+        reason = "the provider has no trace of it"
+        await self._requeue(send.message_id, "sent_again", reason, due_at=self._now + int(delay), tries=tries)
 
     async def _lookup_failed(self, send: Send, reason: str) -> None:
         """No answer says nothing, so it decides nothing; but it is shown once a message could not be sent any more."""

@@ -94,13 +94,18 @@ class ReviewJson(Struct, frozen=True, kw_only=True):
 
 
 class ContactJson(Struct, frozen=True, kw_only=True):
-    """A contact; addresses are masked. `opt_outs` says when and why each channel was closed."""
+    """A contact; addresses are masked.
+
+    `opt_outs` says when and why each channel that is closed now was closed; `opt_out_history` has every closing and
+    reopening, oldest first.
+    """
 
     ext_user_id: str
     phone: str | None
     email: str | None
     opted_out: list[str]
     opt_outs: list[dict[str, str]]
+    opt_out_history: list[dict[str, str]]
 
 
 def _time(at: Millis | None) -> str | None:
@@ -177,7 +182,12 @@ def mask_sample(sample: str) -> str:
         sample = json.encode(_without_texts(json.decode(sample))).decode()
     except (ValueError, RecursionError):
         pass  # it is no JSON: that is why a person has to look
-    parts = _KEPT.split(sample)
+    return hide_addresses(sample)
+
+
+def hide_addresses(text: str) -> str:
+    """A text with everything masked that may be a number or an address, but for ids and times."""
+    parts = _KEPT.split(text)
     return "".join(part if number % 2 else _HIDDEN.sub("•••", part) for number, part in enumerate(parts))
 
 
@@ -208,6 +218,15 @@ def contact_json(known: KnownContact) -> ContactJson:
             {"channel": each.channel, "closed_at": format_time(each.closed_at), "reason": each.reason}
             for each in known.opt_outs
         ],
+        opt_out_history=[
+            {
+                "at": format_time(each.at),
+                "channel": each.channel,
+                "change": each.change,
+                "reason": each.reason,
+            }
+            for each in known.changes
+        ],
     )
 
 
@@ -233,10 +252,9 @@ async def _timeline(tx: Tx, row: MessageRow) -> list[dict[str, Any]]:
         entries.append((at, {"kind": kind, "detail": detail} | ({"actor": actor} if actor else {})))
     for callback in await tx.all("message_callbacks", message_id=row.id):
         entries.append(await _callback_entry(tx, row.provider, callback))
-    for at, provider_at, keyword in await tx.all("message_inbound", message_id=row.id):
-        entries.append(
-            (at, {"kind": "inbound", "provider_time": _time(provider_at), "opt_out_keyword": keyword})
-        )
+    entries += [inbound_entry(tx, each) for each in await tx.all("message_inbound", message_id=row.id)]
+    for notification in await tx.all("message_communications", message_id=row.id):
+        entries.append(_notification_entry(tx, notification))
     for report in await tx.all("message_reports", message_id=row.id):
         entries += _report_entries(report)
     return [{"at": format_time(at), **entry} for at, entry in sorted(entries, key=lambda each: each[0])]
@@ -279,6 +297,34 @@ async def _callback_entry(tx: Tx, provider: str, row: Row) -> tuple[Millis, dict
         "provider_time": _time(at),
     }
     return arrived, entry | {key: value for key, value in optional.items() if value is not None}
+
+
+def inbound_entry(tx: Tx, row: Row) -> tuple[Millis, dict[str, Any]]:
+    """What a person wrote, numbers and addresses in it masked; of what is no text its kind."""
+    at, provider_at, keyword, text, special, channel = row
+    entry = {
+        "kind": "inbound",
+        "channel": channel,
+        "provider_time": _time(provider_at),
+        "text": hide_addresses(tx.vault.open_text(text)),
+        "opt_out_keyword": keyword,
+    }
+    if special is not None:
+        entry["special_content"] = hide_addresses(tx.vault.open_text(special))
+    return at, entry
+
+
+def _notification_entry(tx: Tx, row: Row) -> tuple[Millis, dict[str, Any]]:
+    """Smartico told that it was sent."""
+    received_at, sent_at, channel, campaign_name, view_url = row
+    entry = {
+        "kind": "notification",
+        "campaign_name": campaign_name,
+        "channel": channel,
+        "view_url": tx.vault.open_text(view_url),
+        "time": _time(sent_at),
+    }
+    return received_at, entry
 
 
 def _report_entries(row: Row) -> list[tuple[Millis, dict[str, Any]]]:

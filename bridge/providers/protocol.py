@@ -12,7 +12,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from bridge.core.exchange import Outcome, Request
+from bridge.core.content import Extra
+from bridge.core.exchange import Mail, Outcome, Request, SendOutcome
 from bridge.core.model import Element, MessageId
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Answered",
     "Blocked",
     "CallbackUnreadable",
+    "Deferred",
     "Found",
     "Invalid",
     "ItemResult",
@@ -38,7 +40,12 @@ __all__ = [
 
 
 class OutgoingMessage(Struct, frozen=True):
-    """A message as a provider needs it. `destination` is E.164 with plus; `ttl_seconds` 0: the provider's default."""
+    """A message as a provider needs it.
+
+    `destination` is E.164 with plus, or an e-mail address; empty for Custom IM, which goes to the `ext_user_id`. `body`
+    is the text (of a mail: the HTML), `extra` what a mail or a Custom IM has beside it. `ttl_seconds` 0: the provider's
+    default.
+    """
 
     message_id: MessageId
     channel: str
@@ -47,6 +54,8 @@ class OutgoingMessage(Struct, frozen=True):
     body: str
     ttl_seconds: int = 0
     short_links: bool = False
+    ext_user_id: str = ""
+    extra: Extra = None
 
     def __repr__(self) -> str:
         return f"<OutgoingMessage {self.message_id.hex()}>"
@@ -56,13 +65,21 @@ class OutgoingMessage(Struct, frozen=True):
 
 
 class Accepted(Struct, frozen=True):
-    """The provider took this message under its own id."""
+    """The provider took this message under its own id. `alias`: another id by which its callbacks name the message."""
 
     provider_message_id: str
+    alias: str = ""
 
 
 class Refused(Struct, frozen=True):
     """The provider will not send this message; trying again is useless."""
+
+    code: str
+    reason: str
+
+
+class Deferred(Struct, frozen=True):
+    """This message was not taken now, for a reason that is its own: try it again, and the others meanwhile."""
 
     code: str
     reason: str
@@ -74,7 +91,7 @@ class PerhapsTaken(Struct, frozen=True):
     reason: str
 
 
-ItemResult = Accepted | Refused | PerhapsTaken
+ItemResult = Accepted | Refused | Deferred | PerhapsTaken
 
 
 # --- the result of a whole request ---
@@ -157,26 +174,38 @@ class RawElement(Struct, frozen=True):
 
 
 class Provider(Protocol):
-    """One configured provider."""
+    """One configured provider.
+
+    `asks`: it can be asked whether it knows a message. `signs`: its callbacks are signed, so that the body is needed to
+    tell whether they are from it.
+    """
 
     name: str
     adapter: str
     max_batch: int
+    asks: bool
+    signs: bool
 
-    def build_send(self, batch: Sequence[OutgoingMessage]) -> Request:
+    def build_send(self, batch: Sequence[OutgoingMessage]) -> Request | Mail:
         """The request that hands over these messages, 1 to `max_batch`, all in one exchange."""
 
-    def parse_send(self, batch: Sequence[OutgoingMessage], outcome: Outcome) -> SendResult:
+    def parse_send(self, batch: Sequence[OutgoingMessage], outcome: SendOutcome) -> SendResult:
         """What became of them."""
 
-    def build_lookup(self, message: OutgoingMessage) -> Request:
-        """The request that asks whether the provider knows this message."""
+    def build_lookup(self, message: OutgoingMessage) -> Request | None:
+        """The request that asks whether the provider knows this message; None where it never `asks`.
+
+        Then the callbacks are the look-up: one that names the message by our own id proves that it was taken.
+        """
 
     def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
         """What it knows."""
 
     def verify_callback(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Whether a callback comes from this provider. Header names are lower case. Constant time in the secret."""
+        """Whether a callback comes from this provider. Header names are lower case. Constant time in the secret.
+
+        The body is empty, and not read yet, unless the provider `signs`.
+        """
 
     def check_callback(self, body: bytes) -> int | CallbackUnreadable:
         """How many elements a callback body has, decoding as little as possible."""

@@ -8,21 +8,19 @@ Callback", "Account Balance" (2026-10). Answers are read in `revicom_answer`, `r
 
 from __future__ import annotations
 
-import hmac
-from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
 
-from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request
-from bridge.core.json_text import batch_elements, read_json
-from bridge.core.model import Malformed, id_tag, id_text
+from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request, SendOutcome
+from bridge.core.json_text import read_json
+from bridge.core.model import id_tag, id_text
 from bridge.core.redact import redact
-from bridge.core.times import read_retry_after
+from bridge.providers.basic import BasicCredentials
 from bridge.providers.protocol import (
     Blocked,
     CallbackUnreadable,
@@ -36,6 +34,7 @@ from bridge.providers.protocol import (
     SendResult,
     TooLarge,
 )
+from bridge.providers.reading import count_elements, each_element, judge_refusal
 from bridge.providers.revicom_answer import read_error, read_items
 from bridge.providers.revicom_callback import read_element
 from bridge.providers.revicom_lookup import read_lookup
@@ -61,18 +60,16 @@ class Revicom:
     """One configured account at Revicom Direct. `public_url` is where the provider reaches this bridge."""
 
     adapter: str = "revicom"
+    asks: bool = True
+    signs: bool = False
 
     def __init__(self, settings: RevicomSettings, public_url: str) -> None:
         self.name: str = settings.name
         self.max_batch: int = settings.max_batch
         self._settings = settings
         self._base_url = settings.base_url.rstrip("/")
-        user, password = (
-            text.encode("utf-8", "surrogatepass")
-            for text in (settings.callback_username, settings.callback_password.reveal())
-        )
-        self._credentials = user + b":" + password
-        self._callback_url = _with_user(public_url, user, password) + f"/callbacks/{settings.name}"
+        self._credentials = BasicCredentials(settings.callback_username, settings.callback_password)
+        self._callback_url = self._credentials.callback_url(public_url, settings.name)
 
     def __repr__(self) -> str:
         return f"<Revicom {self.name}>"
@@ -85,7 +82,7 @@ class Revicom:
         headers = {"Content-Type": "application/json", **self._authorization()}
         return Request("POST", f"{self._base_url}/message", self._settings.timeout_seconds, headers, body)
 
-    def parse_send(self, batch: Sequence[OutgoingMessage], outcome: Outcome) -> SendResult:
+    def parse_send(self, batch: Sequence[OutgoingMessage], outcome: SendOutcome) -> SendResult:
         """What became of `batch`, message by message where the provider answered for each."""
         match outcome:
             case NoConnection(reason):
@@ -120,15 +117,7 @@ class Revicom:
 
     def _read_refusal(self, reply: Reply) -> NotTaken | Blocked | Invalid | TooLarge:
         code, reason = (self._redact(text) for text in read_error(reply))
-        match reply.status:
-            case 429:
-                return NotTaken(code, reason, read_retry_after(reply.headers))
-            case 400 | 422:
-                return Invalid(code, reason)
-            case 413:
-                return TooLarge(code, reason)
-            case _:
-                return Blocked(code, reason)
+        return judge_refusal(reply, code, reason)
 
     # --- looking up ---
 
@@ -177,30 +166,15 @@ class Revicom:
 
     def verify_callback(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether the Basic credentials are those of the callback address; without a password none are."""
-        scheme, _, encoded = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic" or not self._settings.callback_password:
-            return False
-        try:
-            credentials = b64decode(encoded, validate=True)
-        except ValueError:  # not base64, or not ASCII
-            return False
-        return hmac.compare_digest(credentials, self._credentials)
+        return self._credentials.match(headers)
 
     def check_callback(self, body: bytes) -> int | CallbackUnreadable:
         """How many elements there are; a single object counts as one."""
-        elements = batch_elements(body)
-        if elements is None:
-            return CallbackUnreadable("the body is not JSON, or neither an array nor an object")
-        return len(elements)
+        return count_elements(body)
 
     def parse_callback(self, body: bytes) -> Iterator[RawElement]:
         """Every element by itself. A body that `check_callback` refuses is one malformed element."""
-        elements = batch_elements(body)
-        if elements is None:
-            yield RawElement(body, Malformed("it is not JSON, or neither an array nor an object"))
-            return
-        for raw in elements:
-            yield RawElement(raw, read_element(raw))
+        return each_element(body, read_element)
 
     # --- inside ---
 
@@ -210,7 +184,7 @@ class Revicom:
     def _get(self, path: str, timeout: float) -> Request:
         return Request("GET", self._base_url + path, timeout, self._authorization())
 
-    def _failure(self, outcome: Outcome) -> str:
+    def _failure(self, outcome: SendOutcome) -> str:
         return self._redact(read_error(outcome)[1] if isinstance(outcome, Reply) else outcome.reason)
 
     def _redact(self, text: str) -> str:
@@ -219,13 +193,6 @@ class Revicom:
 
 def _digits(message: OutgoingMessage) -> str:
     return message.destination.removeprefix("+")
-
-
-def _with_user(url: str, user: bytes, password: bytes) -> str:
-    """`url` without a final slash, with credentials before its host: the callback page allows for them."""
-    parts = urlsplit(url)
-    netloc = f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}"
-    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
 
 
 def _is_money(currency: str, amount: Decimal) -> bool:

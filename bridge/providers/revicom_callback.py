@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from bridge.core.json_text import read_json
 from bridge.core.model import DeliveryReport, Element, InboundMessage, Malformed, Millis, Price
 from bridge.core.times import read_time
 
@@ -68,7 +69,7 @@ class _Click(_Callback):
 class _InboundItem(Struct, rename="camel"):
     destination: str
     content: Any = None
-    special_content: Any = None
+    special_content: Raw = Raw(b"null")
 
 
 class _Inbound(_Callback, kw_only=True):
@@ -82,6 +83,7 @@ _status_change = msgspec.json.Decoder(_StatusChange)
 _price_change = msgspec.json.Decoder(_PriceChange)
 _click = msgspec.json.Decoder(_Click)
 _inbound = msgspec.json.Decoder(_Inbound)
+_any = msgspec.json.Decoder(object)
 
 
 def usable_id(value: object) -> str:
@@ -162,14 +164,16 @@ def _read_inbound(raw: bytes) -> Element:
     handset = _HANDSET.fullmatch(wire.item.destination)
     if handset is None:
         return Malformed("item.destination is no phone number")
+    text = _inbound_text(wire.item)
     return InboundMessage(
         provider_message_id=wire.message_uuid.lower(),
         channel=wire.channel_type.upper(),
         handset=f"+{handset[1]}",
-        text=_inbound_text(wire.item),
+        text=text,
         event=wire.callback_event,
         status=wire.status,
         at=read_time(wire.status_time),
+        special="" if text else _special(wire.item.special_content),
     )
 
 
@@ -181,12 +185,18 @@ _READERS: Mapping[str, Callable[[bytes], Element]] = {
 
 
 def _inbound_text(item: _InboundItem) -> str:
-    special = item.special_content
+    special = read_json(_any, item.special_content)
     text = special.get("text") if isinstance(special, dict) else None
     for each in (item.content, text):
         if isinstance(each, str):
             return each
     return ""
+
+
+def _special(content: Raw) -> str:
+    """What is no text (a picture, a place), as it came; empty where there is nothing."""
+    text = bytes(content).decode("utf-8", "replace")
+    return "" if text == "null" else text
 
 
 def _read_amount(text: str) -> Decimal | None:

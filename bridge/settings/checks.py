@@ -73,9 +73,9 @@ def _check_contacts(settings: Settings, problems: Problems) -> None:
     if settings.contacts.source != "http" or not problems.none_at("contacts.http.url"):
         return
     parts = urlsplit(settings.contacts.http.url)
-    if (
-        "{ext_user_id}" not in parts.path + parts.query
-    ):  # never in the host: a user id must not choose who is asked
+    place = "{ext_user_id}"
+    # Never in the host: a user id must not choose who is asked.
+    if place not in parts.path + parts.query or place in parts.netloc:
         problems.add(
             "contacts.http.url",
             'write an address with {ext_user_id} in its path or query, or set contacts.source to "table"',

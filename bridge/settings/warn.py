@@ -21,13 +21,12 @@ from bridge.settings.rules import split_url
 
 __all__ = ["warnings_of"]
 
-_NOT_BUILT = "is not built in this version and stays off"
 _UNCHANGED_SENDERS = GatewaySettings(name="").senders
 
 
 def warnings_of(settings: Settings) -> tuple[str, ...]:
     """The sentences for these settings, each beginning with a key path."""
-    return (*_open_addresses(settings), *_risky_choices(settings), *_not_built(settings))
+    return (*_open_addresses(settings), *_risky_choices(settings))
 
 
 def _open_addresses(settings: Settings) -> Iterator[str]:
@@ -75,24 +74,17 @@ def _risky_choices(settings: Settings) -> Iterator[str]:
             "smartico.allow_insecure_callbacks: callbacks may go to http:// and loopback addresses: "
             "leave this to tests and the demo."
         )
+    for provider in settings.providers.values():
+        if isinstance(provider, SendgridSettings) and not (
+            provider.webhook_public_key or provider.callback_password
+        ):
+            yield (
+                f"providers.{provider.name}: without webhook_public_key (or callback_password) "
+                "none of its events can be believed."
+            )
     for gateway in settings.gateways.values():
         if gateway.type == "sms" and gateway.senders == _UNCHANGED_SENDERS:
             yield (
                 f'gateways.{gateway.name}.senders: the default sender is still "{_UNCHANGED_SENDERS[0]}": '
                 "write the sender names that the provider has approved."
             )
-
-
-def _not_built(settings: Settings) -> Iterator[str]:
-    for provider in settings.providers.values():
-        if not isinstance(provider, RevicomSettings):
-            yield f"providers.{provider.name}: a provider with adapter {provider.adapter} {_NOT_BUILT}."
-    for gateway in settings.gateways.values():
-        if gateway.type != "sms":
-            yield f"gateways.{gateway.name}: a gateway of type {gateway.type} {_NOT_BUILT}."
-    if settings.communications is not None:
-        yield f"communications: taking asset notifications {_NOT_BUILT}."
-    if settings.inbound.forward_url:
-        yield f"inbound.forward_url: passing inbound messages on {_NOT_BUILT}."
-    if settings.contacts.source == "http":
-        yield f"contacts.source: asking the operator's platform {_NOT_BUILT}."

@@ -1,188 +1,31 @@
-"""Smartico's side of the bridge: its send requests read, answers and status reports written, its replies read.
-
-Pure: bytes in, values out; no clock, no client, no settings. Nothing here raises on what comes from outside, and no
-message or reason repeats a value of a request, or a secret. Source: help.smartico.ai,
-technical guide "Secured messaging gateways (Email/SMS/IM)" (2026-10).
-"""
+"""A status report on its way to Smartico, and what Smartico answers. Pure; nothing here raises on what comes back."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Annotated, Any
 from urllib.parse import quote, unquote_plus
 
 import msgspec
 from msgspec import Meta, Struct
 
-from bridge.core.callback_url import NotAllowed, find_destination
 from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request
-from bridge.core.json_text import holds_nul, read_json, without_trailing_commas
+from bridge.core.json_text import read_json, without_trailing_commas
 from bridge.core.redact import redact
 from bridge.core.times import read_retry_after
 from bridge.secret import Secret
 
 __all__ = [
     "Done",
-    "ErrorCode",
     "Hopeless",
     "NotFound",
-    "Refusal",
     "RefusedReport",
-    "SendRequest",
     "StatusAddress",
     "StatusReply",
     "TryLater",
     "Unauthorized",
-    "check_callback_url",
-    "decode_send",
-    "encode_accepted",
-    "encode_refusal",
     "read_status_reply",
 ]
-
-_LONGEST_ID = 512  # characters
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class ErrorCode(IntEnum):
-    """The `error_code` of a refused request."""
-
-    UNKNOWN_USER = 1
-    INVALID = 2
-    NO_ADDRESS = 3
-    OPTED_OUT = 4
-    CALLBACK_URL = 5
-    DIRECTORY_DOWN = 6
-    OVERLOADED = 8
-    INTERNAL = 9
-
-
-class SendRequest(Struct, frozen=True):
-    """What Smartico wants sent. `uid` is its own id of the message: the idempotency key."""
-
-    ext_user_id: str
-    uid: str
-    body: str
-    from_number: str | None = None
-    callback_url: str | None = None
-
-    def __repr__(self) -> str:
-        return "<SendRequest>"
-
-
-class Refusal(Struct, frozen=True):
-    """Why a message is not taken. `message` names the field, and repeats no value."""
-
-    code: int
-    message: str
-
-
-# --- a send request, and our answer ---
-
-
-class _Send(Struct):
-    ext_user_id: Any = None
-    im_uid: Any = None
-    body: Any = None
-    from_number: Any = None
-    callback_url: Any = None
-
-
-_send = msgspec.json.Decoder(_Send)
-
-
-def decode_send(raw: bytes) -> SendRequest | Refusal:
-    """The request in a body (the JSON object of an SMS or IM gateway), or what is wrong with it."""
-    try:
-        raw.decode("utf-8")  # the decoder does not look into fields that it does not know
-        wire = _send.decode(raw)
-    except UnicodeDecodeError:
-        return _invalid("the request is not UTF-8")
-    except RecursionError:
-        return _invalid("the request is nested too deeply")
-    except msgspec.ValidationError as error:
-        return _invalid(f"the request is not valid: {error}")  # a type and a place, never a value
-    except msgspec.DecodeError as error:
-        return _invalid(_half_character(raw) or f"the request is not JSON: {error}")
-    return _read_send(wire, raw)
-
-
-def _read_send(wire: _Send, raw: bytes) -> SendRequest | Refusal:
-    user, sender, url = wire.ext_user_id, _optional(wire.from_number), _optional(wire.callback_url)
-    if isinstance(user, int) and not isinstance(user, bool):
-        user = str(user)
-    wrong = (
-        _wrong("ext_user_id", user, longest=_LONGEST_ID)
-        or _wrong("im_uid", wire.im_uid, longest=_LONGEST_ID)
-        or _wrong("body", wire.body)
-        or (sender is not None and _wrong("from_number", sender))
-        or (url is not None and _wrong("callback_url", url))
-        or (holds_nul(raw) and "a field that is not known here holds the character NUL")
-    )
-    return _invalid(wrong) if wrong else SendRequest(user, wire.im_uid, wire.body, sender, url)
-
-
-def _optional(value: Any) -> Any:
-    """An optional field; blank counts as absent."""
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def _wrong(name: str, value: object, *, longest: int | None = None) -> str:
-    """What is wrong with a text that has to be there; empty where nothing is."""
-    if value is None:
-        return f"{name} is missing"
-    if not isinstance(value, str):
-        return f"{name} has the wrong type"
-    if not value.strip():
-        return f"{name} is empty"
-    if longest is not None and len(value) > longest:
-        return f"{name} is longer than {longest} characters"
-    return f"{name} holds the character NUL" if "\0" in value else ""
-
-
-def _half_character(raw: bytes) -> str:
-    """Names the field that holds one half of a surrogate pair, such as a cut emoji; empty where none does."""
-    try:
-        document = json.loads(raw)  # unlike msgspec, it lets them pass
-    except (ValueError, RecursionError):
-        return ""
-    fields = document if isinstance(document, dict) else {}
-    for name in _Send.__struct_fields__:
-        value = fields.get(name)
-        if isinstance(value, str) and _SURROGATE.search(value):
-            return f"{name} holds half of a character (a lone surrogate)"
-    return ""
-
-
-def _invalid(message: str) -> Refusal:
-    return Refusal(ErrorCode.INVALID, message)
-
-
-def check_callback_url(url: str, hosts: Sequence[str], allow_insecure: bool) -> str | Refusal:
-    """The destination that `url` leads to, `host` or `host:port`, or why it is not allowed.
-
-    `hosts` are the patterns of `smartico.callback_hosts`; `allow_insecure` allows http and this machine.
-    """
-    found = find_destination(url, hosts, allow_insecure=allow_insecure)
-    if isinstance(found, NotAllowed):
-        return Refusal(ErrorCode.CALLBACK_URL, f"callback_url {found.reason}")
-    return found
-
-
-def encode_accepted(ext_message_id: str) -> bytes:
-    """The answer to a request that was taken."""
-    return msgspec.json.encode({"error_code": 0, "ext_message_id": ext_message_id})
-
-
-def encode_refusal(refusal: Refusal) -> bytes:
-    """The answer to a request that was not."""
-    return msgspec.json.encode({"error_code": refusal.code, "error_message": refusal.message})
-
-
-# --- a status report, and Smartico's answer ---
 
 _OURS = frozenset({"type", "ext_message_id", "status", "api_key"})
 

@@ -14,12 +14,22 @@ from bridge.pii import mask_email, mask_phone
 from bridge.store.tx import Tx
 
 __all__ = [
+    "Address",
     "Contact",
     "OptOut",
+    "OptOutChange",
     "Reach",
     "close_channel_of_address",
+    "close_channel_of_user",
+    "closed_subjects",
     "delete_contact",
+    "email_address",
     "get_contact",
+    "get_opt_out_changes",
+    "get_opt_outs",
+    "of_address",
+    "of_user",
+    "phone_address",
     "put_contact",
     "reach",
     "set_opt_outs",
@@ -42,6 +52,15 @@ class OptOut(Struct, frozen=True):
 
     channel: str
     closed_at: Millis
+    reason: str
+
+
+class OptOutChange(Struct, frozen=True):
+    """That a channel was closed or opened, when and why."""
+
+    at: Millis
+    channel: str
+    change: str
     reason: str
 
 
@@ -77,29 +96,62 @@ async def delete_contact(tx: Tx, ext_user_id: str) -> bool:
     """Removes a contact and its closed channels; says whether there was one."""
     contact = await get_contact(tx, ext_user_id)
     if contact is None:
+        await _forget_channels(tx, of_user(ext_user_id))
         return False
     await tx.run("delete_contact", ext_user_id=ext_user_id)
-    await tx.run("open_all_channels", subject=_of_user(ext_user_id))
+    await _forget_channels(tx, of_user(ext_user_id))
     for address_hash in _address_hashes(tx, contact):
         if not await tx.all("contacts_with_address", hash=address_hash):
-            await tx.run("open_all_channels", subject=_of_address(address_hash))
+            await _forget_channels(tx, of_address(address_hash))
             await tx.run("forget_inbound", handset_hash=address_hash)
     return True
 
 
-class Reach(Struct, frozen=True):
-    """How a contact is reached by phone. `phone` is sealed, as a message keeps it; `closed`: opted out."""
+async def _forget_channels(tx: Tx, subject: str) -> None:
+    await tx.run("open_all_channels", subject=subject)
+    await tx.run("forget_opt_out_changes", subject=subject)
 
-    phone: bytes | None
-    phone_hash: bytes | None
-    phone_masked: str | None
+
+class Address(Struct, frozen=True):
+    """A phone number or an e-mail address as a message keeps it: sealed, to search by, and to be shown."""
+
+    sealed: bytes
+    hash: bytes
+    masked: str
+
+    def __repr__(self) -> str:
+        return "<Address>"
+
+
+class Reach(Struct, frozen=True):
+    """How a contact is reached. `closed`: opted out of the channel that was asked for."""
+
+    phone: Address | None
+    email: Address | None
     closed: bool
 
 
 async def reach(tx: Tx, ext_user_ids: Sequence[str], channel: str) -> dict[str, Reach]:
     """What sending needs to know of those contacts that exist."""
     rows = await tx.any_of("reach", ext_user_ids, channel=channel)
-    return {row[0]: Reach(row[1], row[2], row[3], bool(row[4])) for row in rows}
+    return {row[0]: Reach(_address(*row[1:4]), _address(*row[4:7]), bool(row[7])) for row in rows}
+
+
+def _address(sealed: bytes | None, hash_: bytes | None, masked: str | None) -> Address | None:
+    return None if sealed is None or hash_ is None or masked is None else Address(sealed, hash_, masked)
+
+
+def phone_address(tx: Tx, phone: str) -> Address:
+    return Address(tx.vault.seal_text(phone), tx.vault.hash(phone), mask_phone(phone))
+
+
+def email_address(tx: Tx, email: str) -> Address:
+    return Address(tx.vault.seal_text(email), tx.vault.hash(email), mask_email(email))
+
+
+async def closed_subjects(tx: Tx, channel: str, subjects: Sequence[str]) -> set[str]:
+    """Those of the subjects (`of_user`, `of_address`) that the channel is closed for."""
+    return {row[0] for row in await tx.any_of("closed_subjects", subjects, channel=channel)}
 
 
 async def get_opt_outs(tx: Tx, contact: Contact) -> list[OptOut]:
@@ -111,20 +163,21 @@ async def get_opt_outs(tx: Tx, contact: Contact) -> list[OptOut]:
     return [found[channel] for channel in sorted(found)]
 
 
+async def get_opt_out_changes(tx: Tx, contact: Contact) -> list[OptOutChange]:
+    """Every closing and reopening of a channel of the contact, oldest first."""
+    rows = await tx.any_of("opt_out_changes_of", _subjects(tx, contact))
+    return sorted({OptOutChange(*row) for row in rows}, key=lambda each: (each.at, each.channel, each.change))
+
+
 async def set_opt_outs(tx: Tx, contact: Contact, channels: set[str], reason: str, now: Millis) -> None:
     """Makes exactly these channels closed: a missing one is closed, any other is opened again."""
     closed = {each.channel for each in await get_opt_outs(tx, contact)}
     for channel in sorted(channels - closed):
-        await tx.run(
-            "close_channel",
-            subject=_of_user(contact.ext_user_id),
-            channel=channel,
-            closed_at=now,
-            reason=reason,
-        )
+        await _close(tx, of_user(contact.ext_user_id), channel, reason, now)
     for channel in sorted(closed - channels):
         for subject in _subjects(tx, contact):
-            await tx.run("open_channel", subject=subject, channel=channel)
+            if await tx.run("open_channel", subject=subject, channel=channel):
+                await _note(tx, subject, channel, "opened", reason, now)
 
 
 async def close_channel_of_address(
@@ -132,21 +185,37 @@ async def close_channel_of_address(
 ) -> None:
     """Closes a channel for an address and for every contact that has it now."""
     rows = await tx.all("contacts_with_address", hash=address_hash)
-    for subject in (_of_address(address_hash), *(_of_user(row[0]) for row in rows)):
-        await tx.run("close_channel", subject=subject, channel=channel, closed_at=now, reason=reason)
+    for subject in (of_address(address_hash), *(of_user(row[0]) for row in rows)):
+        await _close(tx, subject, channel, reason, now)
+
+
+async def close_channel_of_user(tx: Tx, ext_user_id: str, channel: str, reason: str, now: Millis) -> None:
+    """Closes a channel for a user, whatever the address."""
+    await _close(tx, of_user(ext_user_id), channel, reason, now)
+
+
+async def _close(tx: Tx, subject: str, channel: str, reason: str, now: Millis) -> None:
+    if await tx.run("close_channel", subject=subject, channel=channel, closed_at=now, reason=reason):
+        await _note(tx, subject, channel, "closed", reason, now)
+
+
+async def _note(tx: Tx, subject: str, channel: str, change: str, reason: str, now: Millis) -> None:
+    await tx.run("add_opt_out_change", subject=subject, at=now, channel=channel, change=change, reason=reason)
 
 
 def _subjects(tx: Tx, contact: Contact) -> list[str]:
-    return [_of_user(contact.ext_user_id), *map(_of_address, _address_hashes(tx, contact))]
+    return [of_user(contact.ext_user_id), *map(of_address, _address_hashes(tx, contact))]
 
 
 def _address_hashes(tx: Tx, contact: Contact) -> list[bytes]:
     return [tx.vault.hash(address) for address in (contact.phone, contact.email) if address]
 
 
-def _of_user(ext_user_id: str) -> str:
+def of_user(ext_user_id: str) -> str:
+    """The subject of an opt-out: a user."""
     return f"user:{ext_user_id}"
 
 
-def _of_address(address_hash: bytes) -> str:
+def of_address(address_hash: bytes) -> str:
+    """The subject of an opt-out: whoever has this address."""
     return f"address:{address_hash.hex()}"

@@ -245,6 +245,7 @@ async def add_inbound(
         handset_hash=tx.vault.hash(inbound.handset),
         handset_masked=mask_phone(inbound.handset),
         text=tx.vault.seal_text(inbound.text),
+        special=tx.vault.seal_text(inbound.special) if inbound.special else None,
         keyword=keyword,
         message_id=message_id,
         provider_at=inbound.at,

@@ -21,3 +21,4 @@ async def give_back(tx: Tx) -> None:
     await tx.run("give_back_sends")
     await tx.run("give_back_batches")
     await tx.run("give_back_reports")
+    await tx.run("give_back_forwards")

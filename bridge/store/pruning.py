@@ -15,6 +15,8 @@ The rules, a kind each; `until`s are moments, and what is not older than one sta
   when its review item is dismissed, so its message stays until the report is replayed.
 * orphans: those that were under review and are so no more (dismissed).
 * inbound: messages from handsets that answer no message, or one that is gone.
+* communications: asset notifications, by their arrival, whatever became of passing them on.
+* forwards: those that are done, and dead ones whose review item was dismissed.
 * review items that are settled, and audit lines.
 
 Contacts and closed channels are never pruned.
@@ -30,6 +32,7 @@ from msgspec import Struct
 
 from bridge.core.lifecycle import FINAL
 from bridge.core.model import MessageId, Millis, State, first_id
+from bridge.store.forwards import subject_of
 from bridge.store.inbox import UNREADABLE
 from bridge.store.tx import Row, Tx
 
@@ -46,6 +49,8 @@ class Prunable(StrEnum):
     MESSAGES = "messages"
     ORPHANS = "orphans"
     INBOUND = "inbound"
+    COMMUNICATIONS = "communications"
+    FORWARDS = "forwards"
     REVIEW_ITEMS = "review_items"
     AUDIT = "audit"
 
@@ -80,6 +85,8 @@ START: Mapping[Prunable, Row] = {
     Prunable.MESSAGES: (b"",),
     Prunable.ORPHANS: ("", "", b""),
     Prunable.INBOUND: ("", ""),
+    Prunable.COMMUNICATIONS: (b"",),
+    Prunable.FORWARDS: (0,),
     Prunable.REVIEW_ITEMS: (0,),
     Prunable.AUDIT: (0,),
 }
@@ -102,6 +109,12 @@ async def find(tx: Tx, kind: Prunable, place: Row, until: Until, limit: int) -> 
         case Prunable.INBOUND:
             names = dict(zip(("provider", "provider_message_id"), place, strict=True))
             return _walked(await tx.all("next_inbound", **names, until=until.rest, limit=limit), place, limit)
+        case Prunable.COMMUNICATIONS:
+            before = first_id(until.messages)
+            rows = await tx.all("old_communications", after=place[0], before=before, limit=limit)
+            return _walked([(*row, True) for row in rows], place, limit)
+        case Prunable.FORWARDS:
+            return await _find_forwards(tx, place, until, limit)
         case Prunable.REVIEW_ITEMS:
             rows = await tx.all("next_review_items", after=place[0], until=until.rest, limit=limit)
             return _walked(rows, place, limit)
@@ -125,6 +138,16 @@ def _aged(rows: Sequence[tuple[Any, Millis, bool]], until: Millis, place: Row, l
     if not old:
         return Found([], place, False)
     return Found([(id_,) for id_, may_go in old if may_go], (old[-1][0],), len(rows) == limit)
+
+
+async def _find_forwards(tx: Tx, place: Row, until: Until, limit: int) -> Found:
+    """A dead one stays while its review item is open."""
+    rows = await tx.all("next_forwards", after=place[0], limit=limit)
+    old = [row for row in rows if row[1] != "pending" and row[2] <= until.rest]
+    dead = [subject_of(id_) for id_, state, _ in old if state == "dead"]
+    open_ones = {row[0] for row in await tx.any_of("subjects_in_review", dead)}
+    going = {id_ for id_, _, _ in old if subject_of(id_) not in open_ones}
+    return _walked([(row[0], row[0] in going) for row in rows], place, limit)
 
 
 async def _find_messages(tx: Tx, place: Row, until: Until, limit: int) -> Found:
@@ -159,12 +182,8 @@ async def delete(tx: Tx, kind: Prunable, keys: Sequence[Row]) -> None:
     """Deletes what `find` has found in the same transaction."""
     firsts = [key[0] for key in keys]
     match kind:
-        case Prunable.TEXTS:
-            await tx.any_of("prune_texts", firsts)
         case Prunable.BODIES:
             await tx.any_of("prune_bodies", firsts, nothing=b"")
-        case Prunable.BATCHES:
-            await tx.any_of("prune_batches", firsts)
         case Prunable.MESSAGES:
             await _delete_messages(tx, firsts)
         case Prunable.ORPHANS:
@@ -173,10 +192,18 @@ async def delete(tx: Tx, kind: Prunable, keys: Sequence[Row]) -> None:
         case Prunable.INBOUND:
             rows = [{"provider": provider, "provider_message_id": id_} for provider, id_ in keys]
             await tx.run_many("prune_inbound", rows)
-        case Prunable.REVIEW_ITEMS:
-            await tx.any_of("prune_review_items", firsts)
-        case Prunable.AUDIT:
-            await tx.any_of("prune_audit_lines", firsts)
+        case _:
+            await tx.any_of(_BY_ONE_KEY[kind], firsts)
+
+
+_BY_ONE_KEY: Mapping[Prunable, str] = {
+    Prunable.TEXTS: "prune_texts",
+    Prunable.BATCHES: "prune_batches",
+    Prunable.COMMUNICATIONS: "prune_communications",
+    Prunable.FORWARDS: "prune_forwards",
+    Prunable.REVIEW_ITEMS: "prune_review_items",
+    Prunable.AUDIT: "prune_audit_lines",
+}
 
 
 async def _delete_messages(tx: Tx, ids: Sequence[MessageId]) -> None:

@@ -26,12 +26,15 @@ SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_ma
 FROM contacts WHERE ext_user_id = :ext_user_id
 
 -- name: reach
-SELECT ext_user_id, phone, phone_hash, phone_masked, EXISTS (
+SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, EXISTS (
     SELECT 1 FROM opt_outs
     WHERE channel = :channel AND subject IN (
         'user:' || contacts.ext_user_id, 'address:' || lower(hex(contacts.phone_hash)),
         'address:' || lower(hex(contacts.email_hash))))
 FROM contacts WHERE ext_user_id IN (:list)
+
+-- name: closed_subjects
+SELECT subject FROM opt_outs WHERE channel = :channel AND subject IN (:list)
 
 -- name: put_contact
 INSERT INTO contacts
@@ -57,6 +60,15 @@ SELECT channel, closed_at, reason FROM opt_outs WHERE subject = :subject ORDER B
 -- name: close_channel
 INSERT INTO opt_outs (subject, channel, closed_at, reason) VALUES (:subject, :channel, :closed_at, :reason)
 ON CONFLICT (subject, channel) DO NOTHING
+
+-- name: add_opt_out_change
+INSERT INTO opt_out_changes (subject, at, channel, change, reason) VALUES (:subject, :at, :channel, :change, :reason)
+
+-- name: opt_out_changes_of
+SELECT at, channel, change, reason FROM opt_out_changes WHERE subject IN (:list)
+
+-- name: forget_opt_out_changes
+DELETE FROM opt_out_changes WHERE subject = :subject
 
 -- name: open_channel
 DELETE FROM opt_outs WHERE subject = :subject AND channel = :channel
@@ -96,6 +108,9 @@ UPDATE messages SET
     updated_at = :updated_at
 WHERE id = :id
 
+-- name: person_of_message
+SELECT ext_user_id, address_hash FROM messages WHERE id = :id
+
 -- name: newest_message_to_address
 SELECT id FROM messages
 WHERE address_hash = :address_hash AND channel = :channel AND created_at <= :until
@@ -117,14 +132,16 @@ INSERT INTO sends (message_id, provider, gateway, phase, destination, due_at, ex
 VALUES (:message_id, :provider, :gateway, 'queued', :destination, :due_at, :expires_at)
 
 -- name: due_sends
-SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at
+SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at,
+       s.tries, m.type, m.ext_user_id
 FROM sends AS s JOIN messages AS m ON m.id = s.message_id LEFT JOIN texts AS t ON t.message_id = s.message_id
 WHERE s.provider = :provider AND s.phase = :phase AND s.due_at <= :now
     AND (s.phase <> 'queued' OR s.expires_at > :now)
 ORDER BY s.due_at, s.message_id LIMIT :limit
 
 -- name: get_send
-SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at
+SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at,
+       s.tries, m.type, m.ext_user_id
 FROM sends AS s JOIN messages AS m ON m.id = s.message_id LEFT JOIN texts AS t ON t.message_id = s.message_id
 WHERE s.message_id = :message_id
 
@@ -136,7 +153,7 @@ WHERE provider = :provider AND phase = :phase AND due_at > :after AND (phase <> 
 UPDATE sends SET phase = 'handed', handed_at = :now WHERE message_id = :message_id
 
 -- name: requeue_send
-UPDATE sends SET phase = 'queued', due_at = :due_at, handed_at = NULL WHERE message_id = :message_id
+UPDATE sends SET phase = 'queued', due_at = :due_at, handed_at = NULL, tries = :tries WHERE message_id = :message_id
 
 -- name: look_up_send
 UPDATE sends SET phase = 'lookup', due_at = :due_at, lookups = :lookups WHERE message_id = :message_id
@@ -277,10 +294,10 @@ UPDATE orphans SET in_review = 1 WHERE provider = :provider AND root = :root AND
 
 -- name: add_inbound
 INSERT INTO inbound
-    (provider, provider_message_id, channel, handset_hash, handset_masked, text, keyword, message_id, provider_at,
-     received_at)
+    (provider, provider_message_id, channel, handset_hash, handset_masked, text, special, keyword, message_id,
+     provider_at, received_at)
 VALUES
-    (:provider, :provider_message_id, :channel, :handset_hash, :handset_masked, :text, :keyword, :message_id,
+    (:provider, :provider_message_id, :channel, :handset_hash, :handset_masked, :text, :special, :keyword, :message_id,
      :provider_at, :received_at)
 ON CONFLICT (provider, provider_message_id) DO NOTHING RETURNING 1
 
@@ -415,13 +432,129 @@ FROM reports WHERE message_id = :message_id ORDER BY seq
 SELECT at, kind, detail, actor FROM steps WHERE message_id = :message_id ORDER BY id
 
 -- name: message_inbound
-SELECT received_at, provider_at, keyword FROM inbound WHERE message_id = :message_id
+SELECT received_at, provider_at, keyword, text, special, channel FROM inbound WHERE message_id = :message_id
+
+-- name: inbound_of_handset
+SELECT received_at, provider_at, keyword, text, special, channel FROM inbound
+WHERE handset_hash = :handset_hash ORDER BY received_at DESC LIMIT :limit
+
+-- name: inbound_of_user
+SELECT i.received_at, i.provider_at, i.keyword, i.text, i.special, i.channel
+FROM messages AS m JOIN inbound AS i ON i.message_id = m.id
+WHERE m.ext_user_id = :ext_user_id ORDER BY i.received_at DESC LIMIT :limit
 
 -- name: error_text
 SELECT text FROM error_texts WHERE provider = :provider AND code = :code
 
 -- name: renew_send
 UPDATE sends SET expires_at = :expires_at WHERE message_id = :message_id
+
+-- ===== asset notifications =====
+
+-- name: known_communications
+SELECT digest FROM communications WHERE digest IN (:list)
+
+-- name: add_communication
+INSERT INTO communications
+    (id, digest, login, channel, campaign_name, sent_at, received_at, view_url, body, message_id, tie_at)
+VALUES
+    (:id, :digest, :login, :channel, :campaign_name, :sent_at, :received_at, :view_url, :body, :message_id, :tie_at)
+ON CONFLICT (digest) WHERE digest IS NOT NULL DO NOTHING
+
+-- name: stored_communications
+SELECT id FROM communications WHERE id IN (:list)
+
+-- name: messages_of_user
+SELECT m.id, m.channel, m.type, m.created_at,
+       (SELECT 1 FROM communications AS c WHERE c.message_id = m.id LIMIT 1) IS NOT NULL
+FROM messages AS m WHERE m.ext_user_id = :login AND m.id >= :first AND m.id < :last ORDER BY m.id LIMIT :limit
+
+-- name: untied_communications
+SELECT id, login, channel, sent_at, received_at, tie_at FROM communications
+WHERE tie_at IS NOT NULL AND tie_at <= :now ORDER BY tie_at LIMIT :limit
+
+-- name: tie_communication
+UPDATE communications SET message_id = :message_id, tie_at = :tie_at WHERE id = :id
+
+-- name: message_communications
+SELECT received_at, sent_at, channel, campaign_name, view_url
+FROM communications WHERE message_id = :message_id ORDER BY id
+
+-- name: forget_communications
+DELETE FROM communications WHERE login = :login
+
+-- ===== what is passed on =====
+
+-- name: add_forward
+INSERT INTO forwards (kind, source, key, payload, state, due_at, owed_at)
+VALUES (:kind, :source, :key, :payload, 'pending', :now, :now)
+ON CONFLICT (key, kind) WHERE state = 'pending' AND due_at IS NOT NULL
+    DO UPDATE SET attempts = forwards.attempts -- changes nothing, and locks the one that is waited for
+RETURNING source
+
+-- name: add_waiting_forward
+INSERT INTO forwards (kind, source, key, payload, state, owed_at)
+VALUES (:kind, :source, :key, :payload, 'pending', :now)
+
+-- name: due_forwards
+SELECT id, kind, source, key, due_at, owed_at, attempts, retries FROM forwards
+WHERE kind = :kind AND state = 'pending' AND due_at IS NOT NULL AND due_at <= :now ORDER BY due_at LIMIT :limit
+
+-- name: forward_payloads
+SELECT id, payload FROM forwards WHERE id IN (:list)
+
+-- name: next_forward_due
+SELECT min(due_at) FROM forwards WHERE kind = :kind AND state = 'pending' AND due_at > :after
+
+-- name: pending_forwards
+SELECT id, source FROM forwards WHERE id IN (:list) AND state = 'pending'
+
+-- name: finish_forward
+UPDATE forwards SET
+    state = 'done', due_at = NULL, attempts = attempts + :attempts, finished_at = :finished_at,
+    latency_ms = :latency_ms, last_error = NULL, payload = :nothing
+WHERE id = :id AND source = :source AND state <> 'done' -- also one that was buried for its age while it was on its way
+
+-- name: bury_forward
+UPDATE forwards SET
+    state = 'dead', due_at = NULL, attempts = attempts + :attempts, finished_at = :finished_at,
+    last_error = :last_error
+WHERE id = :id AND source = :source AND state = 'pending'
+
+-- name: postpone_forward
+UPDATE forwards SET
+    due_at = :due_at, attempts = attempts + :attempts, retries = :retries, last_error = :last_error
+WHERE id = :id AND source = :source AND state = 'pending'
+
+-- name: release_forward
+UPDATE forwards SET due_at = :now
+WHERE id = (SELECT min(o.id) FROM forwards AS o WHERE o.key = :key AND o.kind = :kind AND o.state = 'pending')
+    AND NOT EXISTS (SELECT 1 FROM forwards AS o
+                    WHERE o.key = :key AND o.kind = :kind AND o.state = 'pending' AND o.due_at IS NOT NULL)
+
+-- name: get_forward
+SELECT kind, key FROM forwards WHERE id = :id
+
+-- name: revive_forward
+UPDATE forwards SET state = 'pending', due_at = NULL, owed_at = :now, retries = 0, finished_at = NULL
+WHERE id = :id AND state = 'dead'
+
+-- name: aged_forwards
+SELECT id, kind, source, key FROM forwards
+WHERE state = 'pending' AND due_at IS NOT NULL AND owed_at <= :until LIMIT :limit
+
+-- name: forwards_of_sources
+SELECT source, state, attempts, due_at, last_error FROM forwards
+WHERE source IN (:list) AND kind = :kind ORDER BY id
+
+-- name: forwards_of_key
+SELECT id FROM forwards WHERE key = :key AND kind = :kind
+
+-- name: forget_forwards
+DELETE FROM forwards WHERE key = :key AND kind = :kind
+
+-- name: count_pending_forwards
+SELECT kind, count(*) FROM forwards WHERE state = 'pending' GROUP BY kind
 
 -- ===== pruning =====
 -- What may go is looked for in the order of a key, after the place that was come to. `bridge/store/pruning.py` has the rules.
@@ -472,6 +605,12 @@ SELECT id, state <> 'open' AND last_at <= :until FROM review_items WHERE id > :a
 -- name: next_audit_lines
 SELECT id, at FROM audit WHERE id > :after ORDER BY id LIMIT :limit
 
+-- name: old_communications
+SELECT id FROM communications WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+
+-- name: next_forwards
+SELECT id, state, finished_at FROM forwards WHERE id > :after ORDER BY id LIMIT :limit
+
 -- name: prune_texts
 DELETE FROM texts WHERE message_id IN (:list)
 
@@ -504,6 +643,12 @@ DELETE FROM orphans WHERE provider = :provider AND root = :root AND digest = :di
 
 -- name: prune_inbound
 DELETE FROM inbound WHERE provider = :provider AND provider_message_id = :provider_message_id
+
+-- name: prune_communications
+DELETE FROM communications WHERE id IN (:list)
+
+-- name: prune_forwards
+DELETE FROM forwards WHERE id IN (:list)
 
 -- name: prune_review_items
 DELETE FROM review_items WHERE id IN (:list)

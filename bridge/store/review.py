@@ -38,6 +38,7 @@ class Kind(StrEnum):
     ORPHAN = "orphan"  # an element whose message is not known after a while
     UNKNOWN_SEND = "unknown_send"  # perhaps sent, and the provider has no trace of it
     DEAD_REPORT = "dead_report"  # a status report that used up its schedule
+    DEAD_FORWARD = "dead_forward"  # something that could not be passed on to the operator's API
 
 
 class Member(Struct, frozen=True):

@@ -15,10 +15,13 @@ from bridge.pii import normalise_email, normalise_phone
 from bridge.store.tx import Row, Tx
 
 __all__ = [
+    "CommunicationFilter",
+    "CommunicationRow",
     "MessageFilter",
     "MessageRow",
     "ReportFilter",
     "ReportRow",
+    "find_communications",
     "find_messages",
     "find_report_keys",
     "list_reports",
@@ -62,6 +65,39 @@ class MessageFilter(Struct, frozen=True):
     before: MessageId | None = None
     limit: int = 100
     default_region: str = ""
+    ext_user_id: str = ""
+
+
+class CommunicationRow(Struct, frozen=True):
+    """An asset notification as people see it; `view_url` and `body` (a JSON object) are opened."""
+
+    id: bytes
+    login: str
+    channel: str
+    campaign_name: str
+    sent_at: Millis | None
+    received_at: Millis
+    view_url: str
+    body: bytes
+    message_id: MessageId | None
+
+    def __repr__(self) -> str:
+        return f"<CommunicationRow {self.id.hex()}>"
+
+
+class CommunicationFilter(Struct, frozen=True):
+    """What to look for. `login` is exact; `text` is a login, an ext_message_id, or what a campaign's name begins with.
+
+    `since` and `until` are about the arrival.
+    """
+
+    text: str = ""
+    channel: str = ""
+    since: Millis | None = None
+    until: Millis | None = None
+    before: bytes | None = None
+    limit: int = 100
+    login: str = ""
 
 
 class ReportRow(Struct, frozen=True):
@@ -97,6 +133,9 @@ _REPORT_COLUMNS = ", ".join(
 )
 
 
+_LAST_SIGN = "\U0010ffff"  # sorts behind every other
+
+
 class _Where:
     """Conditions, and the values they bind."""
 
@@ -121,6 +160,7 @@ async def find_messages(tx: Tx, chosen: MessageFilter) -> list[MessageRow]:
     where = _Where()
     if chosen.text:
         await _add_text(tx, where, chosen.text.strip(), chosen.default_region)
+    where.add_if("m.ext_user_id = ?", chosen.ext_user_id)
     where.add_if("m.gateway = ?", chosen.gateway)
     where.add_if("m.state = ?", chosen.state)
     # An id begins with its time, so that times are bounds of the same index that orders the list.
@@ -163,6 +203,40 @@ def _addresses(text: str, default_region: str) -> list[str]:
     if text.isdigit():
         found.add(normalise_phone(f"+{text}"))
     return sorted(address for address in found if address)
+
+
+async def find_communications(tx: Tx, chosen: CommunicationFilter) -> list[CommunicationRow]:
+    """The asset notifications that fit, newest first."""
+    where = _Where()
+    text = chosen.text.strip()
+    if text:
+        ids = [
+            "SELECT id FROM communications WHERE login = ?",
+            "SELECT id FROM communications WHERE campaign_name >= ? AND campaign_name < ?",
+        ]
+        values: list[Any] = [text, text, text + _LAST_SIGN]
+        message_id = id_from_text(text)
+        if message_id is not None:
+            ids.append("SELECT id FROM communications WHERE message_id = ?")
+            values.append(message_id)
+        where.add(f"id IN ({' UNION ALL '.join(ids)})", *values)
+    where.add_if("login = ?", chosen.login)
+    where.add_if("lower(channel) = lower(?)", chosen.channel)
+    where.add_if("id >= ?", None if chosen.since is None else first_id(chosen.since))
+    where.add_if("id < ?", None if chosen.until is None else first_id(chosen.until))
+    where.add_if("id < ?", chosen.before)
+    columns = ", ".join(CommunicationRow.__struct_fields__)
+    rows = await tx.select(
+        f"SELECT {columns} FROM communications {where} ORDER BY id DESC LIMIT ?",
+        [*where.values, chosen.limit],
+    )
+    return [_communication(tx, row) for row in rows]
+
+
+def _communication(tx: Tx, row: Row) -> CommunicationRow:
+    values = dict(zip(CommunicationRow.__struct_fields__, row, strict=True))
+    opened = {"view_url": tx.vault.open_text(values["view_url"]), "body": tx.vault.open(values["body"])}
+    return CommunicationRow(**values | opened)
 
 
 async def list_reports(tx: Tx, chosen: ReportFilter) -> list[ReportRow]:

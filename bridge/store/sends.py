@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from bridge.core.content import Extra, unpack
 from bridge.core.model import MessageId, Millis
 from bridge.store.tx import Row, Tx, distinct
 
@@ -26,7 +27,10 @@ __all__ = [
 
 
 class Send(Struct, frozen=True):
-    """A message in the outbox, its personal parts opened. An empty destination was erased."""
+    """A message in the outbox, its personal parts opened.
+
+    An empty destination was erased, but that of a Custom IM, which needs none. `tries`: how often it came back.
+    """
 
     message_id: MessageId
     gateway: str
@@ -37,6 +41,14 @@ class Send(Struct, frozen=True):
     handed_at: Millis | None
     lookups: int
     created_at: Millis
+    tries: int = 0
+    type: str = "sms"
+    ext_user_id: str = ""
+    extra: Extra = None
+
+    @property
+    def erased(self) -> bool:
+        return not self.destination and self.type != "cim"
 
     def __repr__(self) -> str:
         return f"<Send {self.message_id.hex()}>"
@@ -95,16 +107,38 @@ async def next_due(tx: Tx, provider: str, phase: str, now: Millis, after: Millis
 
 
 def _open(tx: Tx, rows: Sequence[Row]) -> list[Send]:
+    return [_open_one(tx, *row) for row in rows]
+
+
+def _open_one(
+    tx: Tx,
+    message_id: MessageId,
+    gateway: str,
+    channel: str,
+    destination: bytes,
+    sender: str,
+    kept: bytes | None,
+    handed_at: Millis | None,
+    lookups: int,
+    created_at: Millis,
+    tries: int,
+    type_: str,
+    ext_user_id: str,
+) -> Send:
     open_text = tx.vault.open_text
-    return [
-        Send(
-            message_id,
-            gateway,
-            channel,
-            open_text(destination),
-            sender,
-            open_text(body) if body else "",
-            *rest,
-        )
-        for message_id, gateway, channel, destination, sender, body, *rest in rows
-    ]
+    body, extra = unpack(open_text(kept) if kept else "", type_)
+    return Send(
+        message_id,
+        gateway,
+        channel,
+        open_text(destination),
+        sender,
+        body,
+        handed_at,
+        lookups,
+        created_at,
+        tries,
+        type_,
+        ext_user_id,
+        extra,
+    )

@@ -1,14 +1,16 @@
-"""Provider calls and look-ups: httpx, for few requests, each with many messages."""
+"""Provider calls and look-ups: httpx, for few requests, each with many messages; mails go over SMTP."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import overload
 
 import httpx
 
-from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request
+from bridge.core.exchange import Mail, NoConnection, NoReply, Outcome, Reply, Request, SendOutcome
+from bridge.transport.mail import MailTransport
 from bridge.transport.protocol import CONNECT_WITHIN, MAX_ANSWER, USER_AGENT
 
 __all__ = ["ProviderTransport"]
@@ -19,16 +21,30 @@ for _name in ("httpx", "httpcore"):
 
 
 class ProviderTransport:
-    """One client of httpx."""
+    """One client of httpx, and the connections to a mail server where there is one."""
 
-    def __init__(self, max_connections: int) -> None:
+    def __init__(self, max_connections: int, mail: MailTransport | None = None) -> None:
+        self._mail = mail
         # Keep-alive must equal the maximum, or httpx opens and closes connections all the time.
         limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         self._client = httpx.AsyncClient(
             limits=limits, follow_redirects=False, headers={"User-Agent": USER_AGENT}, trust_env=False
         )
 
-    async def exchange(self, request: Request) -> Outcome:
+    @overload
+    async def exchange(self, request: Request) -> Outcome: ...
+
+    @overload
+    async def exchange(self, request: Request | Mail) -> SendOutcome: ...
+
+    async def exchange(self, request: Request | Mail) -> SendOutcome:
+        if isinstance(request, Mail):
+            return (
+                await self._mail.exchange(request) if self._mail else NoConnection("there is no mail server")
+            )
+        return await self._exchange_http(request)
+
+    async def _exchange_http(self, request: Request) -> Outcome:
         # Shorter for the connection, or the end of the whole would hide that none was made: that is certainty.
         connect = min(CONNECT_WITHIN, request.timeout / 2)
         timeout = httpx.Timeout(request.timeout, connect=connect, pool=None)
@@ -59,6 +75,8 @@ class ProviderTransport:
 
     async def close(self) -> None:
         await self._client.aclose()
+        if self._mail:
+            await self._mail.close()
 
 
 async def _read(chunks: AsyncIterator[bytes]) -> bytes | None:

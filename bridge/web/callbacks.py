@@ -51,14 +51,17 @@ async def _answer(ctx: WebContext, call: Call, name: str) -> _Answer:
         return _refuse(404, "no provider has this name")
     if not client_allowed(call.scope, door.allowed, ctx.trusted_proxies):
         return _refuse(403, "this address may not post callbacks")
-    if not ctx.rules.providers[name].verify_callback(call.headers(), b""):
-        return _refuse(401, "wrong credentials", (b"www-authenticate", b'Basic realm="bridge"'))
+    provider = ctx.rules.providers[name]
+    if not provider.signs and not provider.verify_callback(call.headers(), b""):
+        return _WRONG
     if ctx.lifespan.draining or ctx.waiting_elements() >= ctx.max_inbox:
         return _refuse(503, "not now", _RETRY_AFTER)
     try:
         body = await call.body(ctx.max_body_bytes)
     except BodyTooLarge:
         return _refuse(413, f"the body is larger than {ctx.max_body_bytes} bytes")
+    if provider.signs and not provider.verify_callback(call.headers(), body):
+        return _WRONG
     return await _keep(ctx, name, body)
 
 
@@ -80,3 +83,6 @@ async def _keep(ctx: WebContext, name: str, body: bytes) -> _Answer:
 
 def _refuse(status: int, sentence: str, *headers: tuple[bytes, bytes]) -> _Answer:
     return status, json.encode({"kept": False, "error": sentence}), *headers
+
+
+_WRONG = _refuse(401, "wrong credentials", (b"www-authenticate", b'Basic realm="bridge"'))

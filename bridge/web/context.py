@@ -10,13 +10,23 @@ from msgspec import Struct
 from bridge.core.model import Millis
 from bridge.flows.accepting import Accepting, Gateway
 from bridge.flows.callbacks import Receiving
+from bridge.flows.communications import Noting
+from bridge.flows.platform import Platform
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
 from bridge.secret import Secret
 from bridge.store.reports import DueReport
 from bridge.store.tx import Store
 
-__all__ = ["GatewayDoor", "Lifespan", "Network", "Operator", "ProviderDoor", "WebContext"]
+__all__ = [
+    "CommunicationsDoor",
+    "GatewayDoor",
+    "Lifespan",
+    "Network",
+    "Operator",
+    "ProviderDoor",
+    "WebContext",
+]
 
 Network = IPv4Network | IPv6Network
 
@@ -32,6 +42,13 @@ class GatewayDoor(Struct, frozen=True):
     """Who may send through a gateway: the whole `Authorization` header, several while rotating."""
 
     gateway: Gateway
+    authorization: Sequence[Secret]
+
+
+class CommunicationsDoor(Struct, frozen=True):
+    """Who may tell of assets that were sent, and what keeps that."""
+
+    noting: Noting
     authorization: Sequence[Secret]
 
 
@@ -59,8 +76,10 @@ class WebContext(Struct, frozen=True):
     lifespan: Lifespan
     accepting: Accepting
     receiving: Receiving
+    platform: Platform | None
     gateways: Mapping[str, GatewayDoor]
     providers: Mapping[str, ProviderDoor]
+    communications: CommunicationsDoor | None
     operators: Sequence[Operator]
     send_allowed: Sequence[Network]
     trusted_proxies: Sequence[Network]
@@ -74,3 +93,4 @@ class WebContext(Struct, frozen=True):
     callback_kept: Callable[[int], None]
     reported: Callable[[Sequence[DueReport]], None]
     replayed: Callable[[], None]
+    noted: Callable[[], None]

@@ -1,6 +1,6 @@
 """`/openapi.json`: everything that the service answers, for machines.
 
-Routes and answers come from the handlers; the two raw routes, bodies (our handlers read raw bytes) and credentials are
+Routes and answers come from the handlers; the raw routes, bodies (our handlers read raw bytes) and credentials are
 added here.
 """
 
@@ -30,6 +30,40 @@ class SendBody(Struct):
     callback_url: str | None = None
 
 
+class EmailBody(Struct):
+    """What Smartico sends to a gateway of type email. One of `body` (HTML) and `text_body` is enough.
+
+    With `activity_type` the mail goes to `to_email_address`, and nobody needs to know the user.
+    """
+
+    ext_user_id: str | int
+    email_uid: str
+    from_email_address: str
+    reply_to_email_address: str | None = None
+    subject: str | None = None
+    body: str | None = None
+    text_body: str | None = None
+    callback_url: str | None = None
+    activity_type: str | None = None
+    to_email_address: str | None = None
+
+
+class CustomBody(SendBody):
+    """What Smartico sends to a gateway of type cim: `extension` is of any shape, and handed on as it is."""
+
+    extension: Any = None
+
+
+class NotificationBody(Struct):
+    """What Smartico tells of an asset that it sent. Every field may be missing; others are kept as they are."""
+
+    login: str | int | None = None
+    time: int | str | None = None
+    view_url: str | None = None
+    channel: str | None = None
+    campaign_name: str | None = None
+
+
 class CallbackElement(Struct):
     """One event, in the provider's words; further fields are kept."""
 
@@ -54,25 +88,35 @@ class CallbackAnswer(Struct, omit_defaults=True):
 
 
 class _Route(Struct, frozen=True):
-    """A route that is no handler of Litestar's."""
+    """A route that is no handler of Litestar's. `parameter`: in its path, if any."""
 
     parameter: str
     tag: str
     summary: str
     answer: type[Struct]
     meaning: str
+    methods: tuple[str, ...] = ("post",)
 
 
 _RAW_ROUTES: dict[str, _Route] = {
     "/smartico/{gateway}": _Route(
         "gateway", "Smartico", "Send one message", SendAnswer, "Taken, or refused: error_code says which"
     ),
+    "/smartico/communications": _Route(
+        "",
+        "Smartico",
+        "Tell that an asset was sent",
+        SendAnswer,
+        "Kept, or not: error_code says why",
+        ("get", "post"),
+    ),
     "/callbacks/{provider}": _Route(
         "provider", "Provider", "Take a batch of events", CallbackAnswer, "The batch is durably stored"
     ),
 }
 _BODIES: dict[tuple[str, str], Any] = {
-    ("/smartico/{gateway}", "post"): SendBody,
+    ("/smartico/{gateway}", "post"): (SendBody, EmailBody, CustomBody),  # by the type of the gateway
+    ("/smartico/communications", "post"): NotificationBody,
     ("/callbacks/{provider}", "post"): list[CallbackElement],
     ("/api/reports/replay", "post"): ReplayRequest,
     ("/api/review/{review_id}/replay", "post"): Decision,
@@ -100,16 +144,20 @@ class DescriptionPlugin(JsonRenderPlugin):
         return self._made
 
 
+def _shape(body: Any, components: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a body, or of one of several; what it refers to is added to the components."""
+    bodies = body if isinstance(body, tuple) else (body,)
+    shapes, definitions = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    components.setdefault("schemas", {}).update(definitions)
+    return {"oneOf": list(shapes)} if len(shapes) > 1 else shapes[0]
+
+
 def describe(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of the routes, with their bodies and credentials."""
     components = schema.setdefault("components", {})
     _add_raw_routes(schema)
-    shapes, definitions = msgspec.json.schema_components(
-        list(_BODIES.values()), ref_template="#/components/schemas/{name}"
-    )
-    components.setdefault("schemas", {}).update(definitions)
-    for (path, method), shape in zip(_BODIES, shapes, strict=True):
-        content = {"application/json": {"schema": shape}}
+    for (path, method), body in _BODIES.items():
+        content = {"application/json": {"schema": _shape(body, components)}}
         schema["paths"][path][method]["requestBody"] = {"content": content}
     components["securitySchemes"] = dict(_SECURITY.values())
     for path, operations in schema["paths"].items():
@@ -127,12 +175,14 @@ def _add_raw_routes(schema: dict[str, Any]) -> None:
     schema["components"].setdefault("schemas", {}).update(definitions)
     for (path, route), shape in zip(_RAW_ROUTES.items(), shapes, strict=True):
         answer = {"description": route.meaning, "content": {"application/json": {"schema": shape}}}
-        parameter = {"name": route.parameter, "in": "path", "required": True, "schema": {"type": "string"}}
-        schema["paths"][path] = {
-            "post": {
-                "tags": [route.tag],
-                "summary": route.summary,
-                "parameters": [parameter],
-                "responses": {"200": answer},
-            }
-        }
+        schema["paths"][path] = {method: _operation(route, answer) for method in route.methods}
+
+
+def _operation(route: _Route, answer: dict[str, Any]) -> dict[str, Any]:
+    parameter = {"name": route.parameter, "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "tags": [route.tag],
+        "summary": route.summary,
+        "parameters": [parameter] if route.parameter else [],
+        "responses": {"200": answer},
+    }

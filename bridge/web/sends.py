@@ -6,6 +6,7 @@ in 500 there. Before the body is looked at the HTTP status says what is wrong; a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 
 import structlog
@@ -18,6 +19,7 @@ from bridge.core.model import id_text
 from bridge.flows.accepting import Stored
 from bridge.smartico import ErrorCode, Refusal, encode_accepted, encode_refusal
 from bridge.web.access import BodyTooLarge, client_allowed, knows
+from bridge.web.communications import NAME, take_notification
 from bridge.web.context import GatewayDoor, WebContext
 from bridge.web.raw import Call, ClientWentAway
 
@@ -33,6 +35,9 @@ def send_routes(ctx: WebContext) -> list[ASGIRouteHandler]:
     async def send(scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         call = Call(scope, receive, send)
+        if call.name == NAME:
+            await take_notification(ctx, call)
+            return
         if call.method != "POST":
             raise MethodNotAllowedException(headers={"Allow": "POST"})
         try:
@@ -58,16 +63,20 @@ async def _answer(ctx: WebContext, call: Call) -> tuple[int, bytes]:
         raw = await call.body(ctx.max_body_bytes)
     except BodyTooLarge:
         return _refuse(413, f"the body is larger than {ctx.max_body_bytes} bytes")
-    result = await _accept(ctx, door, raw)
+    result = await _accept(ctx, door, raw, call.headers() if door.gateway.pass_headers else None)
     ctx.metrics.requests_of(name, int(result.code) if isinstance(result, Refusal) else 0).inc()
     return 200, _encode(result)
 
 
-async def _accept(ctx: WebContext, door: GatewayDoor, raw: bytes) -> Stored | Refusal:
+async def _accept(
+    ctx: WebContext, door: GatewayDoor, raw: bytes, headers: Mapping[str, str] | None
+) -> Stored | Refusal:
     if ctx.lifespan.draining:
         return Refusal(ErrorCode.OVERLOADED, "the bridge is stopping, try again")
     try:
-        result = await ctx.accepting.accept(door.gateway, raw, full=ctx.is_full(door.gateway.name))
+        result = await ctx.accepting.accept(
+            door.gateway, raw, full=ctx.is_full(door.gateway.name), headers=headers
+        )
     except Exception:
         _log.exception("a request could not be accepted", gateway=door.gateway.name)
         return Refusal(ErrorCode.INTERNAL, "internal error")

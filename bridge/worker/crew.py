@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from bridge.core.model import Millis
 from bridge.flows.pruning import Pruned, Pruning, Retention
@@ -11,10 +12,13 @@ from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
 from bridge.providers.protocol import Provider
 from bridge.secret import Secret
-from bridge.settings import Settings
+from bridge.settings import ProviderSettings, Settings
+from bridge.settings.model import SmtpSettings
+from bridge.store.forwards import COMMUNICATION, INBOUND
 from bridge.store.tx import Store
-from bridge.transport import ProviderTransport, ReportTransport
+from bridge.transport import MailServer, MailTransport, ProviderTransport, ReportTransport
 from bridge.worker.counts import Backlog
+from bridge.worker.forwards import MOST, Destination, ForwardPump
 from bridge.worker.inbox import InboxPump
 from bridge.worker.leases import Leases
 from bridge.worker.pump import Pump
@@ -22,11 +26,12 @@ from bridge.worker.reports import ReportPumps, ReportTarget
 from bridge.worker.sends import SendPump
 from bridge.worker.upkeep import UpkeepPump
 
-__all__ = ["ANYTHING", "INBOX", "REPORTS", "Crew", "sends_of"]
+__all__ = ["ANYTHING", "FORWARDS", "INBOX", "REPORTS", "Crew", "sends_of"]
 
 # What processes that share a database tell each other about.
 INBOX = "inbox"
 REPORTS = "reports"
+FORWARDS = "forwards"
 ANYTHING = ""
 
 
@@ -38,6 +43,29 @@ def sends_of(provider: str) -> str:
 def count_pruned(metrics: Metrics, pruned: Pruned) -> None:
     """Notes what a step of pruning deleted."""
     metrics.pruned.labels(pruned.kind.value).inc(pruned.count)
+
+
+def provider_transport(settings: ProviderSettings) -> ProviderTransport:
+    """What carries the messages of a provider. Raises BridgeError where an extra is missing."""
+    if not isinstance(settings, SmtpSettings):
+        return ProviderTransport(settings.max_in_flight)
+    server = MailServer(settings.host, settings.port, settings.username, settings.password, settings.tls)
+    return ProviderTransport(settings.max_in_flight, MailTransport(server))
+
+
+def destinations(settings: Settings) -> list[Destination]:
+    """Where things are passed on to, a kind each."""
+    found: list[tuple[str, str, Mapping[str, Secret]]] = []
+    if settings.communications is not None:
+        noted = settings.communications
+        found.append((COMMUNICATION, noted.forward_url, noted.forward_headers))
+    found.append((INBOUND, settings.inbound.forward_url, settings.inbound.forward_headers))
+    seconds = settings.smartico.timeout_seconds
+    return [
+        Destination(kind, url, urlsplit(url).hostname or "", headers, seconds)
+        for kind, url, headers in found
+        if url
+    ]
 
 
 class Crew:
@@ -70,9 +98,7 @@ class Crew:
         self.reports = ReportPumps(
             store, rules.reports, target, self._report_transport, clock, metrics, self._leases.reports
         )
-        self._provider_transports = {
-            name: ProviderTransport(settings.providers[name].max_in_flight) for name in providers
-        }
+        self._provider_transports = {name: provider_transport(settings.providers[name]) for name in providers}
         self.sends = {
             name: SendPump(
                 provider,
@@ -98,7 +124,13 @@ class Crew:
             recover=self._recover,
             pruning=Pruning(store, Retention(database.retention_days, database.raw_retention_days)),
             pruned=lambda pruned: count_pruned(metrics, pruned),
+            forwards_free=self.wake_forwards,
         )
+        self._forward_transport = ProviderTransport(MOST * 2)  # two destinations at most
+        self.forwards = {
+            each.kind: ForwardPump(each, store, rules.reports, self._forward_transport, clock, metrics)
+            for each in destinations(settings)
+        }
         self._tasks: list[asyncio.Task[None]] = []
         self._leasing: asyncio.Task[None] | None = None
 
@@ -109,7 +141,7 @@ class Crew:
 
     @property
     def _pumps(self) -> list[Pump]:
-        return [*self.sends.values(), self.inbox, self._upkeep]
+        return [*self.sends.values(), self.inbox, *self.forwards.values(), self._upkeep]
 
     async def start(self) -> None:
         """Takes up what a crash left, then works. Raises StoreError."""
@@ -128,11 +160,23 @@ class Crew:
             self.inbox.wake()
         if topic in (REPORTS, ANYTHING):
             self._upkeep.spawn(self._upkeep.insist(self.reports.look_everywhere))
+        if topic in (FORWARDS, ANYTHING):
+            self.wake_forwards()
         for name, pump in self.sends.items():
             if topic == sends_of(name):
                 pump.wake()
             elif topic == ANYTHING:
                 pump.recheck()
+
+    def wake_forwards(self) -> None:
+        """Something may be passed on."""
+        for pump in self.forwards.values():
+            pump.wake()
+
+    def hosts_down(self) -> dict[str, str]:
+        """Hosts that are left alone now, with the reason."""
+        pumps = self.forwards.values()
+        return self.reports.hosts_down() | {each.host: each.left_alone for each in pumps if each.left_alone}
 
     async def stop(self) -> None:
         """Takes nothing new on."""
@@ -168,3 +212,4 @@ class Crew:
         for transport in self._provider_transports.values():
             await transport.close()
         await self._report_transport.close()
+        await self._forward_transport.close()

@@ -19,7 +19,10 @@ from bridge.metrics import Metrics
 from bridge.providers.protocol import (
     Answered,
     Blocked,
+    Deferred,
     Invalid,
+    LookupResult,
+    NoTrace,
     NotTaken,
     OutgoingMessage,
     PerhapsTaken,
@@ -32,7 +35,7 @@ from bridge.store import sends
 from bridge.store.reports import DueReport
 from bridge.store.sends import Send
 from bridge.store.tx import Store, Tx
-from bridge.transport import Transport
+from bridge.transport import ProviderTransport
 from bridge.worker.breaker import Breaker
 from bridge.worker.leases import Held
 from bridge.worker.pump import Pump
@@ -54,7 +57,7 @@ class SendPump(Pump):
         provider: Provider,
         store: Store,
         rules: Rules,
-        transport: Transport,
+        transport: ProviderTransport,
         clock: Callable[[], Millis],
         metrics: Metrics,
         *,
@@ -214,7 +217,7 @@ class SendPump(Pump):
             self._lookups_at = 0
         for send, result in settled:
             self._metrics.sends.labels(send.gateway, type(result).__name__).inc()
-            if not isinstance(result, NotTaken | Blocked):
+            if not isinstance(result, NotTaken | Blocked | Deferred):
                 self._left(send.gateway, 1)
 
     async def _give_back(self, batch: Sequence[Send]) -> None:
@@ -255,6 +258,8 @@ class SendPump(Pump):
             body=send.body,
             ttl_seconds=gateway.ttl_seconds,
             short_links=gateway.short_links,
+            ext_user_id=send.ext_user_id,
+            extra=send.extra,
         )
 
     # --- looking up ---
@@ -292,9 +297,12 @@ class SendPump(Pump):
 
     async def _ask(self, send: Send) -> None:
         name, outgoing = self._provider.name, self._outgoing(send)
-        with self._metrics.provider_seconds.labels(name, "lookup").time():
-            outcome = await self._transport.exchange(self._provider.build_lookup(outgoing))
-        result = self._provider.parse_lookup(outgoing, outcome)
+        request = self._provider.build_lookup(outgoing)
+        result: LookupResult = NoTrace()
+        if request is not None:
+            with self._metrics.provider_seconds.labels(name, "lookup").time():
+                outcome = await self._transport.exchange(request)
+            result = self._provider.parse_lookup(outgoing, outcome)
         self._metrics.provider_requests.labels(name, type(result).__name__).inc()
 
         async def job(tx: Tx) -> list[DueReport]:

@@ -12,7 +12,7 @@ from time import monotonic
 import structlog
 
 from bridge.core.model import Millis
-from bridge.flows import callbacks, reporting, sending
+from bridge.flows import callbacks, communications, forwarding, reporting, sending
 from bridge.flows.pruning import Pruned, Pruning
 from bridge.flows.rules import Rules
 from bridge.store import sends
@@ -45,6 +45,7 @@ class UpkeepPump(Pump):
         recover: Callable[[], Awaitable[None]],
         pruning: Pruning,
         pruned: Callable[[Pruned], None],
+        forwards_free: Callable[[], None],
     ) -> None:
         super().__init__("upkeep")
         self._store = store
@@ -55,6 +56,7 @@ class UpkeepPump(Pump):
         self._recover = recover
         self._pruning = pruning
         self._pruned = pruned
+        self._forwards_free = forwards_free
         self._gone: Counter[str] = Counter()  # since the last line about it
         self._round_at = self._prune_at = self._told_at = 0.0
         # Short limits (tests, the demo) are looked after more often.
@@ -79,6 +81,8 @@ class UpkeepPump(Pump):
         for provider in await self._store.search(sends.providers):
             await self._expire(provider)
         await self._until_done(self._bury)
+        await self._until_done(self._bury_forwards)
+        await self._until_done(self._tie, communications.TIE_AT_ONCE)
         if self._store.lease_seconds is not None:
             await self._recover()
             await self._until_done(self._adopt)
@@ -98,9 +102,9 @@ class UpkeepPump(Pump):
             self._told_at = now
         return None if pruned is None else max(_PRUNE_PAUSE, (now - began) * (_PRUNE_SHARE - 1))
 
-    async def _until_done(self, work: Callable[[], Awaitable[int]]) -> None:
+    async def _until_done(self, work: Callable[[], Awaitable[int]], chunk: int = _CHUNK) -> None:
         while not self.stopping:
-            if await work() < _CHUNK:
+            if await work() < chunk:
                 return
 
     async def _expire(self, provider: str) -> None:
@@ -120,6 +124,15 @@ class UpkeepPump(Pump):
         return await callbacks.adopt_stragglers(
             self._store, self._rules, self._clock(), self._reported, _CHUNK
         )
+
+    async def _tie(self) -> int:
+        return await communications.tie_waiting(self._store, self._clock())
+
+    async def _bury_forwards(self) -> int:
+        buried = await forwarding.bury_aged(self._store, self._rules.reports, self._clock(), _CHUNK)
+        if buried:
+            self._forwards_free()
+        return buried
 
     async def _bury(self) -> int:
         buried = await reporting.bury_aged(self._store, self._rules.reports, self._clock(), _CHUNK)

@@ -46,7 +46,7 @@ def test_the_contract_has_every_command_of_this_version() -> None:
     found = {" ".join(words) for words in commands(bridge_group) if words}
     assert found == {
         "demo", "init", "check", "serve", "simulate", "bench",
-        "contacts", "contacts import", "contacts show", "contacts delete",
+        "contacts", "contacts import", "contacts show", "contacts timeline", "contacts delete",
         "messages", "messages find", "messages show",
         "reports", "reports list", "reports replay",
         "review", "review list", "review show", "review replay", "review dismiss",

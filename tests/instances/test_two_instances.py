@@ -12,6 +12,7 @@ import pytest
 
 from bridge.sim import RevicomFaults, SmarticoFaults
 from tests.databases import rows
+from tests.e2e.receiver import SETTINGS, receiving, tell_all
 from tests.e2e.stage import eventually
 from tests.instances.cluster import Cluster, open_cluster
 from tests.postgres import PostgresServer
@@ -109,6 +110,7 @@ async def test_an_orderly_stop_gives_its_leases_back(tmp_path: Path, url: str) -
             "sends WHERE true",
             "batches WHERE state = 'waiting'",
             "reports WHERE state = 'pending'",
+            "forwards WHERE state = 'pending'",
         ):
             assert await rows(url, tmp_path, f"SELECT count(*) FROM {condition} AND {held}") == [(0,)]
 
@@ -124,3 +126,20 @@ async def test_some_answer_and_some_work(tmp_path: Path, url: str) -> None:
         async with httpx.AsyncClient(base_url=cluster.instances[2].url) as worker:
             assert (await worker.get("/readyz")).status_code == 200
             assert (await worker.post("/callbacks/revicom", json=[])).status_code == 404
+
+
+@pytest.mark.parametrize("roles", [["all", "all"], ["web", "worker", "worker"]])
+async def test_what_one_was_passing_on_the_others_pass_on(tmp_path: Path, url: str, roles: list[str]) -> None:
+    """One that works is killed and never comes back: all notifications reach the receiver, of each user in order."""
+    async with (
+        receiving(faults=0.1) as receiver,
+        open_cluster(tmp_path, url, roles=roles, sms=SETTINGS.format(url=receiver.url)) as cluster,
+    ):
+        users = [f"player{number}" for number in range(12)]
+        told = asyncio.gather(*(tell_all(cluster.url, user, 10) for user in users))
+        await eventually(lambda: len(receiver.got) > 20)
+        await cluster.instances[1].kill()
+        await told
+        await eventually(lambda: len({id_ for id_, _ in receiver.got}) == 120, 60)
+        for user in users:
+            assert receiver.first_arrivals(user) == list(range(10)), user

@@ -181,7 +181,7 @@ def select(store: Store) -> Select:
 async def end_leases(store: Store) -> None:
     """As if everybody who took something on had ended, and the time of the leases were over; SQLite has none."""
     if store.lease_seconds is not None:
-        for table in ("sends", "batches", "reports"):
+        for table in ("sends", "batches", "reports", "forwards"):
             await store.write(partial(_end_leases, table=table))
 
 

@@ -33,7 +33,8 @@ STATEMENTS_OF_A_ROUND = (
     "next_audit_lines", "next_batches", "next_inbound", "next_orphans", "next_review_items", "old_messages",
     "old_texts", "prune_answers", "prune_audit_lines", "prune_batches", "prune_bodies", "prune_callbacks",
     "prune_inbound", "prune_messages", "prune_orphan", "prune_provider_messages", "prune_reports", "prune_review_items",
-    "prune_steps", "prune_texts", "quiet_messages",
+    "prune_steps", "prune_texts", "quiet_messages", "old_communications", "next_forwards", "prune_communications",
+    "prune_forwards",
 )  # fmt: skip
 SMALL = {"v", "review_items", "audit"}
 # Table, columns, and the values of number {n}, whose message has the {id}; {blob} is a byte.
@@ -67,8 +68,18 @@ FILL = (
         "provider, provider_message_id, channel, handset_hash, handset_masked, text, message_id, received_at",
         "'revicom', 'in-' || {n}, 'SMS', {id}, '', {blob}, {id}, 1",
     ),
+    (
+        "communications",
+        "id, digest, login, channel, campaign_name, received_at, view_url, body, message_id",
+        "{id}, {id}, 'user-' || {n}, 'SMS', 'campaign', 1, {blob}, {blob}, {id}",
+    ),
+    (
+        "forwards",
+        "id, kind, source, key, payload, state, owed_at, finished_at",
+        "{n} + 1, 'communication', 'source-' || {n}, 'user-' || {n}, {blob}, 'done', 1, 1",
+    ),
 )
-ORDERED = ("old_texts", "old_messages", "next_batches", "next_inbound")
+ORDERED = ("old_communications", "next_forwards", "old_texts", "old_messages", "next_batches", "next_inbound")
 
 
 def until(at: int) -> Until:

@@ -32,6 +32,8 @@ LARGE = (
     "orphans",
     "reports",
     "inbound",
+    "communications",
+    "forwards",
 )
 
 # For every message, callback element, report or round of a pump.
@@ -46,11 +48,22 @@ HOT = (
     "release_reports", "revive_report", "aged_reports", "count_pending_reports", "count_dead_reports",
     "subjects_in_review", "reviews_of_subject", "delete_member", "has_members", "members_of", "count_reviews",
     "get_contact", "contacts_with_address", "reach", "get_opt_outs",
-    "message_callbacks", "message_reports", "message_steps", "message_inbound",
+    "message_callbacks", "message_reports", "message_steps", "message_inbound", "message_communications",
+    "known_communications", "messages_of_user", "untied_communications", "tie_communication", "forget_communications",
+    "due_forwards", "next_forward_due", "forward_payloads", "pending_forwards", "finish_forward", "release_forward",
+    "aged_forwards", "forwards_of_sources", "forwards_of_key", "forget_forwards", "count_pending_forwards",
 )  # fmt: skip
 
 # What is due is found in the order of an index.
-ORDERED = ("due_sends", "due_reports", "next_lane", "waiting_sizes", "newest_message_to_address")
+ORDERED = (
+    "due_sends",
+    "due_reports",
+    "next_lane",
+    "waiting_sizes",
+    "newest_message_to_address",
+    "due_forwards",
+    "untied_communications",
+)
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ FROM (
     SELECT owner, leased_until FROM sends
     UNION ALL SELECT owner, leased_until FROM batches WHERE state = 'waiting'
     UNION ALL SELECT owner, leased_until FROM reports WHERE state = 'pending'
+    UNION ALL SELECT owner, leased_until FROM forwards WHERE state = 'pending'
 ) AS leases
 WHERE owner IS NOT NULL AND leased_until > CAST(extract(epoch FROM now()) * 1000 AS BIGINT)
 """

@@ -6,7 +6,7 @@
 -- ===== another name; and who is erased at this moment is erased after the message is stored =====
 
 -- name: reach
-SELECT ext_user_id, phone, phone_hash, phone_masked, EXISTS (
+SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, EXISTS (
     SELECT 1 FROM opt_outs
     WHERE channel = :channel AND subject IN (
         'user:' || contacts.ext_user_id, 'address:' || encode(contacts.phone_hash, 'hex'),
@@ -39,10 +39,21 @@ WHERE message_id IN (:list) AND state = 'pending' ORDER BY message_id, status FO
 -- name: lock_reviews
 SELECT id FROM review_items WHERE id IN (:list) ORDER BY id FOR UPDATE
 
+-- name: pending_forwards
+SELECT id, source FROM forwards WHERE id IN (:list) AND state = 'pending' ORDER BY key, kind, id FOR UPDATE
+
+-- name: get_forward
+SELECT kind, key FROM forwards WHERE id = :id FOR UPDATE
+
+-- name: untied_communications
+SELECT id, login, channel, sent_at, received_at, tie_at FROM communications
+WHERE tie_at IS NOT NULL AND tie_at <= :now ORDER BY tie_at LIMIT :limit FOR UPDATE SKIP LOCKED
+
 -- ===== claims =====
 
 -- name: due_sends
-SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at
+SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at,
+       s.tries, m.type, m.ext_user_id
 FROM sends AS s JOIN messages AS m ON m.id = s.message_id LEFT JOIN texts AS t ON t.message_id = s.message_id
 WHERE s.provider = :provider AND s.phase = :phase AND s.due_at <= :now
     AND (s.phase <> 'queued' OR s.expires_at > :now)
@@ -99,6 +110,23 @@ UPDATE reports SET
     not_founds = :not_founds, last_error = :last_error, owner = NULL, leased_until = NULL
 WHERE message_id = :message_id AND status = :status AND state = 'pending' AND owner = :owner
 
+-- name: due_forwards
+SELECT id, kind, source, key, due_at, owed_at, attempts, retries FROM forwards
+WHERE kind = :kind AND state = 'pending' AND due_at IS NOT NULL AND due_at <= :now
+    AND (leased_until IS NULL OR leased_until <= :clock)
+ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+
+-- name: postpone_forward
+UPDATE forwards SET
+    due_at = :due_at, attempts = attempts + :attempts, retries = :retries, last_error = :last_error,
+    owner = NULL, leased_until = NULL
+WHERE id = :id AND source = :source AND state = 'pending' AND owner = :owner
+
+-- name: revive_forward
+UPDATE forwards SET
+    state = 'pending', due_at = NULL, owed_at = :now, retries = 0, finished_at = NULL, owner = NULL, leased_until = NULL
+WHERE id = :id AND state = 'dead'
+
 -- ===== leases =====
 
 -- name: lease_sends
@@ -110,6 +138,10 @@ UPDATE batches SET owner = :owner, leased_until = :clock + :lease WHERE id IN (:
 -- name: lease_reports
 UPDATE reports SET owner = :owner, leased_until = :clock + :lease
 WHERE message_id IN (:list) AND state = 'pending' AND due_at IS NOT NULL
+
+-- name: lease_forwards
+UPDATE forwards SET owner = :owner, leased_until = :clock + :lease + :longer
+WHERE id IN (:list) AND state = 'pending' AND due_at IS NOT NULL
 
 -- name: own_claims
 SELECT message_id FROM sends
@@ -128,6 +160,10 @@ UPDATE batches SET owner = NULL, leased_until = NULL WHERE owner = :owner AND st
 
 -- name: give_back_reports
 UPDATE reports SET owner = NULL, leased_until = NULL
+WHERE owner = :owner AND state = 'pending' AND due_at IS NOT NULL
+
+-- name: give_back_forwards
+UPDATE forwards SET owner = NULL, leased_until = NULL
 WHERE owner = :owner AND state = 'pending' AND due_at IS NOT NULL
 
 -- name: renew_sends
@@ -175,3 +211,9 @@ ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
 
 -- name: next_audit_lines
 SELECT id, at FROM audit WHERE id > :after ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+
+-- name: old_communications
+SELECT id FROM communications WHERE id > :after AND id < :before ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+
+-- name: next_forwards
+SELECT id, state, finished_at FROM forwards WHERE id > :after ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED

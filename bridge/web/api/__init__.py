@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from bridge.web.api.communications import communication_routes
 from bridge.web.api.contacts import contact_routes
 from bridge.web.api.messages import message_routes
 from bridge.web.api.reports import report_routes
 from bridge.web.api.review import review_routes
+from bridge.web.api.timeline import timeline_routes
 from bridge.web.context import WebContext
 
 __all__ = ["api_routes"]
@@ -15,4 +17,11 @@ __all__ = ["api_routes"]
 
 def api_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     """Every route of `/api`, bound to a service."""
-    return [*message_routes(ctx), *report_routes(ctx), *review_routes(ctx), *contact_routes(ctx)]
+    return [
+        *message_routes(ctx),
+        *report_routes(ctx),
+        *review_routes(ctx),
+        *contact_routes(ctx),
+        *communication_routes(ctx),
+        *timeline_routes(ctx),
+    ]

@@ -7,21 +7,24 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from litestar import Request, delete, get, post, put
-from litestar.exceptions import NotFoundException, ValidationException
+from litestar.exceptions import NotFoundException, ServiceUnavailableException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from msgspec import Struct
 
+from bridge.contacts import Away, Known, UnknownUser
 from bridge.flows import directory
 from bridge.flows.directory import ContactDraft, Erased, KnownContact
+from bridge.flows.platform import Platform
 from bridge.flows.showing import ContactJson, contact_json
+from bridge.store.contacts import Contact
 from bridge.store.reports import DueReport
 from bridge.store.tx import Tx
 from bridge.web.access import operator_of, require_operator
 from bridge.web.api.common import read_json
 from bridge.web.context import WebContext
 
-__all__ = ["ContactBody", "ImportRow", "contact_routes"]
+__all__ = ["ContactBody", "ImportRow", "ask_platform", "contact_routes", "find_contact"]
 
 
 _PREFIX = b"/api/contacts/"
@@ -56,7 +59,7 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     @get("/api/contacts/{ext_user_id:path}", tags=["API"], summary="One contact, masked")
     async def show(request: Request[Any, Any, Any], ext_user_id: FromPath[str]) -> ContactJson:
         operator_of(ctx, request)
-        return contact_json(await _find(ctx, _named(request, ext_user_id)))
+        return contact_json(await find_contact(ctx, _named(request, ext_user_id)))
 
     @put("/api/contacts/{ext_user_id:path}", tags=["API"], summary="Add or replace a contact")
     async def keep(request: Request[Any, Any, Any], ext_user_id: FromPath[str]) -> ContactJson:
@@ -64,8 +67,11 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         body = await read_json(ctx, request, ContactBody)
         named = _named(request, ext_user_id)
         draft = _check(ctx, ImportRow(named, body.phone or "", body.email or "", body.opted_out))
-        await _keep(ctx, [draft], f"set by {operator.name}")
-        return contact_json(await _find(ctx, draft.contact.ext_user_id))
+        if ctx.platform is None:
+            await _keep(ctx, [draft], f"set by {operator.name}")
+        else:
+            await _set_channels(ctx, ctx.platform, draft, f"set by {operator.name}")
+        return contact_json(await find_contact(ctx, draft.contact.ext_user_id))
 
     @post(
         "/api/contacts",
@@ -75,6 +81,8 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     )
     async def keep_many(request: Request[Any, Any, Any]) -> Imported:
         operator = require_operator(ctx, request)
+        if ctx.platform is not None:
+            raise ValidationException(_ELSEWHERE)
         rows = await read_json(ctx, request, list[ImportRow])
         drafts = await asyncio.to_thread(
             _check_all, ctx, rows
@@ -93,6 +101,8 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         result = await ctx.store.write(job)
         if result is None:
             raise NotFoundException("nothing is known of this ext_user_id")
+        if ctx.platform is not None:
+            ctx.platform.forget(named)
         ctx.reported(result[1])
         return result[0]
 
@@ -125,8 +135,37 @@ async def _keep(ctx: WebContext, drafts: list[ContactDraft], reason: str) -> Non
     await directory.keep_many(ctx.store, drafts, reason, ctx.clock())
 
 
-async def _find(ctx: WebContext, ext_user_id: str) -> KnownContact:
-    found = await ctx.store.read(lambda tx: directory.find(tx, ext_user_id))
+async def _set_channels(ctx: WebContext, platform: Platform, draft: ContactDraft, reason: str) -> None:
+    """Closes and opens channels of a user whose addresses the operator's platform has."""
+    contact, channels = draft.contact, draft.opted_out
+    if contact.phone or contact.email:
+        raise ValidationException(_ELSEWHERE)
+    if channels is None:
+        raise ValidationException("opted_out is missing: nothing else can be changed here")
+    elsewhere = await ask_platform(platform, contact.ext_user_id)
+    await ctx.store.write(
+        lambda tx: directory.set_channels(tx, elsewhere or contact, channels, reason, ctx.clock())
+    )
+
+
+async def find_contact(ctx: WebContext, ext_user_id: str) -> KnownContact:
+    """What is known of a user. Raises NotFoundException."""
+    elsewhere = await ask_platform(ctx.platform, ext_user_id) if ctx.platform else None
+    found = await ctx.store.read(lambda tx: directory.find(tx, ext_user_id, elsewhere))
     if found is None:
         raise NotFoundException("no contact has this ext_user_id")
     return found
+
+
+async def ask_platform(platform: Platform, ext_user_id: str) -> Contact | None:
+    """What the operator's platform says of a user; None where it knows nobody. Raises ServiceUnavailableException."""
+    match await platform.find(ext_user_id):
+        case Known(phone, email):
+            return Contact(ext_user_id, phone, email)
+        case UnknownUser():
+            return None
+        case Away(reason):
+            raise ServiceUnavailableException(f"the contact directory cannot be reached now ({reason})")
+
+
+_ELSEWHERE = "contacts.source is http: phone and email are the platform's, and cannot be set here"

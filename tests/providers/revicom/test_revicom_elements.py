@@ -192,20 +192,21 @@ def test_price(revicom: Revicom, number: str, amount: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "text"),
+    ("item", "text", "special"),
     [
-        ({"content": "STOP"}, "STOP"),
-        ({"content": "", "specialContent": {"text": "x"}}, ""),
-        ({"content": {"text": "no"}, "specialContent": {"text": "yes"}}, "yes"),
-        ({"specialContent": {"contentType": "image"}}, ""),
-        ({"specialContent": "text"}, ""),
-        ({}, ""),
+        ({"content": "STOP"}, "STOP", ""),
+        ({"content": "", "specialContent": {"text": "x"}}, "", '{"text": "x"}'),
+        ({"content": {"text": "no"}, "specialContent": {"text": "yes"}}, "yes", ""),
+        ({"specialContent": {"contentType": "image"}}, "", '{"contentType": "image"}'),
+        ({"specialContent": "text"}, "", '"text"'),
+        ({}, "", ""),
     ],
 )
-def test_inbound_text(revicom: Revicom, item: dict[str, Any], text: str) -> None:
-    """The text is taken from where there is one; a picture has none. The channel is in upper case."""
+def test_inbound_text(revicom: Revicom, item: dict[str, Any], text: str, special: str) -> None:
+    """The text is taken from where there is one; a picture is kept as it came. The channel is in upper case."""
     element = read(revicom, {**INBOUND, "item": {"destination": "+14085553911", **item}})
-    assert element == InboundMessage("a", "WHATSAPP", "+14085553911", text, "inbound_sent", "")
+    expected = InboundMessage("a", "WHATSAPP", "+14085553911", text, "inbound_sent", "", special=special)
+    assert element == expected
 
 
 @pytest.mark.parametrize(
