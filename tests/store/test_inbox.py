@@ -240,4 +240,6 @@ async def test_an_inbound_message_is_kept_once(store: Store, add_message: AddMes
     rows = await select("SELECT handset_masked, keyword, message_id, provider_at, received_at FROM inbound")
     assert rows == [("+44•••••0123", "STOP", message_id, NOW - 3, NOW)]
     timeline = await store.read(lambda tx: tx.all("message_inbound", message_id=message_id))
-    assert timeline == [(NOW, NOW - 3, "STOP")]
+    ((at, provider_at, keyword, text, special, channel),) = timeline
+    assert (at, provider_at, keyword, special, channel) == (NOW, NOW - 3, "STOP", None, "SMS")
+    assert store.vault.open_text(text) == "Stop!"

@@ -299,7 +299,7 @@ async def test_what_is_done_is_not_renewed(work: Work, happen: Happen) -> None:
     await claim_sends(work.store)
     await look_up(work.store, [asked])
     await work.store.write(lambda tx: tx.run("delete_send", message_id=gone))
-    await work.store.write(lambda tx: tx.run("requeue_send", message_id=queued, due_at=LATER))
+    await work.store.write(lambda tx: tx.run("requeue_send", message_id=queued, due_at=LATER, tries=0))
     assert await work.store.write(lambda tx: sends.renew(tx, [gone, asked, queued])) == set()
     await happen(gone, State.DELIVERED)
     await happen(asked, State.DELIVERED)

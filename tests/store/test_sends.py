@@ -37,7 +37,7 @@ async def test_a_claim_gives_what_is_to_be_sent(store: Store, add_message: AddMe
     """A claimed message carries everything that the provider has to be told, in the clear, and when it was claimed."""
     message_id = await add_message()
     assert await claim(store, now=NOW + 5) == [
-        Send(message_id, "sms", "SMS", PHONE, "Amazing", TEXT, NOW + 5, 0, NOW)
+        Send(message_id, "sms", "SMS", PHONE, "Amazing", TEXT, NOW + 5, 0, NOW, ext_user_id="user-1")
     ]
 
 
@@ -67,7 +67,7 @@ async def test_only_what_was_not_taken_is_claimed_again(store: Store, add_messag
     """Queued again it can be claimed anew; under look-up or review it cannot, whatever time it is."""
     queued, asked, shown = [await add_message() for _ in range(3)]
     await claim(store)
-    await store.write(lambda tx: tx.run("requeue_send", message_id=queued, due_at=NOW + 10))
+    await store.write(lambda tx: tx.run("requeue_send", message_id=queued, due_at=NOW + 10, tries=1))
     await look_up(store, asked, due_at=NOW)
     await store.write(lambda tx: tx.run("review_send", message_id=shown))
     assert await claim(store, now=NOW + 9) == []
