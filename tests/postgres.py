@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,18 +20,13 @@ from typing import Any
 
 import asyncpg
 
+from bridge.sim import free_port
 from bridge.store.postgres.schema import migrate
 
 NEWEST = "pginstall18"
 _USER = "bridge"
 _READY = 30.0  # seconds
 _numbers = count(1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PostgresServer:

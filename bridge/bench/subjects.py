@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -30,11 +29,12 @@ from bridge.bench.scene import (
 )
 from bridge.bench.wire import Answer, Client, request_bytes
 from bridge.errors import BridgeError
+from bridge.sim import free_port
 
 if TYPE_CHECKING:
     from bridge.bench.databases import Databases  # asyncpg is an extra
 
-__all__ = ["DATABASE", "BridgeSubject", "NaiveSubject", "PostgresSubject", "Running", "Subject", "free_port"]
+__all__ = ["DATABASE", "BridgeSubject", "NaiveSubject", "PostgresSubject", "Running", "Subject"]
 
 DATABASE = "bridge.db"  # the file in a folder
 
@@ -252,11 +252,3 @@ async def _wait_for_line(instance: Instance, log: Path, line: str) -> None:
 
 def _lines(log: Path) -> Sequence[str]:
     return log.read_text(errors="replace").split("\n")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

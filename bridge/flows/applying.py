@@ -67,7 +67,10 @@ async def adopt_orphans(
 
 
 class Applying:
-    """One transaction's work on the elements of one provider: loads in lists, decides one by one, stores in lists."""
+    """One transaction's work on the elements of one provider: loads in lists, decides one by one, stores in lists.
+
+    `orphaned`: the provider ids that new elements wait for.
+    """
 
     def __init__(self, tx: Tx, rules: Rules, provider: str, now: Millis) -> None:
         self._tx = tx
@@ -80,6 +83,7 @@ class Applying:
         self._messages: dict[MessageId, MessageView] = {}
         self._outcomes: dict[tuple[MessageId, bytes], str] = {}
         self._understood: list[Understood] = []
+        self.orphaned: list[str] = []
 
     async def apply(self, elements: Sequence[tuple[Arrived, Element]]) -> list[DueReport]:
         """Applies the elements in their order. Gives the reports that are due next."""
@@ -130,8 +134,10 @@ class Applying:
 
     async def _orphan(self, arrived: Arrived, report: DeliveryReport, known: bool) -> None:
         root = report.cascade_id or report.provider_message_id
-        new = await inbox.add_orphan(self._tx, root, arrived)
-        if new and not known:
+        if not await inbox.add_orphan(self._tx, root, arrived):
+            return
+        self.orphaned.append(root)
+        if not known:
             await self._unmapped(arrived, report)
 
     def _message_of(self, report: DeliveryReport) -> MessageView | None:

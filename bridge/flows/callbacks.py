@@ -16,6 +16,7 @@ from bridge.core.model import Element, Millis
 from bridge.errors import StoreError
 from bridge.flows.applying import Applying, adopt_orphans, arrived_elements
 from bridge.flows.rules import Rules
+from bridge.flows.sending import prove
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.store import inbox, review
 from bridge.store.inbox import Arrived, Batch, NewBody
@@ -122,7 +123,15 @@ async def _process_in_parts(
 def _apply(
     rules: Rules, provider: str, elements: Sequence[tuple[Arrived, Element]], now: Millis
 ) -> Job[list[DueReport]]:
-    return lambda tx: Applying(tx, rules, provider, now).apply(elements)
+    return lambda tx: _apply_elements(tx, rules, provider, elements, now)
+
+
+async def _apply_elements(
+    tx: Tx, rules: Rules, provider: str, elements: Sequence[tuple[Arrived, Element]], now: Millis
+) -> list[DueReport]:
+    applying = Applying(tx, rules, provider, now)
+    due = await applying.apply(elements)
+    return due + await prove(tx, rules, provider, applying.orphaned, now)
 
 
 def _apply_part(
@@ -143,7 +152,7 @@ async def _apply_batches(tx: Tx, rules: Rules, batches: Sequence[Batch], now: Mi
         for batch in batches:
             if batch.provider == provider:
                 elements += arrived_elements(rules, batch)
-        due += await Applying(tx, rules, provider, now).apply(elements)
+        due += await _apply_elements(tx, rules, provider, elements, now)
     await inbox.finish_batches(tx, [batch.id for batch in batches])
     return due
 

@@ -16,7 +16,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bridge.core.lifecycle import advance
-from bridge.core.model import MessageId, Millis, State, id_text
+from bridge.core.model import MessageId, Millis, State, id_from_text, id_text
 from bridge.core.retry import doubling
 from bridge.flows.applying import adopt_orphans
 from bridge.flows.rules import Rules
@@ -47,6 +47,7 @@ __all__ = [
     "expire",
     "fail_unsent",
     "give_back",
+    "prove",
     "recover",
     "settle",
     "settle_lookup",
@@ -91,6 +92,21 @@ async def settle_lookup(
     """Stores what the provider knew of a perhaps-sent message, and decides when its time is up."""
     settling = _Settling(tx, rules, provider, now)
     await settling.lookup(send, result)
+    return await settling.write()
+
+
+async def prove(tx: Tx, rules: Rules, provider: str, named: Sequence[str], now: Millis) -> list[DueReport]:
+    """Callbacks name these messages, perhaps by our own ids: those of them that were perhaps sent, were.
+
+    Gives the reports that are due next. A provider that can be asked has ids of its own, and is asked.
+    """
+    own = {message_id: text for text in named if (message_id := id_from_text(text)) is not None}
+    if rules.providers[provider].asks or not own:
+        return []
+    settling = _Settling(tx, rules, provider, now)
+    for message_id, state in (await sends.states(tx, sorted(own))).items():
+        if state.provider == provider and state.phase in ("lookup", "review"):
+            await settling.found(message_id, own[message_id])
     return await settling.write()
 
 
@@ -207,7 +223,7 @@ class _Settling:
             return  # settled meanwhile; an old answer decides nothing
         match result:
             case Found(provider_message_id):
-                await self._found(send, provider_message_id)
+                await self.found(send.message_id, provider_message_id)
             case NoTrace():
                 await self._no_trace(send)
             case LookupFailed(reason):
@@ -221,14 +237,14 @@ class _Settling:
         await self._step(message_id, "perhaps_sent", reason)
         await self._tx.run("look_up_send", message_id=message_id, due_at=due_at, lookups=0)
 
+    async def found(self, message_id: MessageId, provider_message_id: str) -> None:
+        await self._step(message_id, "lookup_found", provider_message_id)
+        await self._submitted(message_id, provider_message_id)
+
     async def fail(self, message_id: MessageId, code: str, reason: str) -> None:
         await self._end(message_id, State.FAILED, code, reason)
 
     # --- outcomes ---
-
-    async def _found(self, send: Send, provider_message_id: str) -> None:
-        await self._step(send.message_id, "lookup_found", provider_message_id)
-        await self._submitted(send.message_id, provider_message_id)
 
     async def _submitted(self, message_id: MessageId, provider_message_id: str, alias: str = "") -> None:
         message = await self._load(message_id)
@@ -278,7 +294,7 @@ class _Settling:
     async def _no_trace(self, send: Send) -> None:
         own = id_text(send.message_id)
         if await inbox.awaited(self._tx, self._provider, [own]):
-            await self._found(send, own)  # a callback names the message by our id: it was taken
+            await self.found(send.message_id, own)  # a callback names the message by our id: it was taken
             return
         if self._now < decided_at(self._rules, self._provider, send):
             await self._ask_again(send)

@@ -8,6 +8,7 @@ compares what the providers saw with what Smartico learned.
 
 from bridge.sim.platform import PlatformSimulator
 from bridge.sim.platform_config import PlatformConfig, PlatformFaults
+from bridge.sim.ports import free_port
 from bridge.sim.revicom import RevicomSimulator
 from bridge.sim.revicom_config import RevicomConfig, RevicomFaults
 from bridge.sim.sendgrid import SendgridSimulator
@@ -41,5 +42,6 @@ __all__ = [
     "SmtpFaults",
     "SmtpSimulator",
     "Verdict",
+    "free_port",
     "judge",
 ]

@@ -93,7 +93,8 @@ class Connection(SMTP):
         """Reset the connection."""
         if self not in self.post.open:
             return
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        with contextlib.suppress(OSError, ValueError):  # uvloop's, when the client has closed it already
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         transport: Any = self.transport  # uvloop's are of no common class
         if transport is not None:
             transport.abort()

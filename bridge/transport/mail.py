@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, cast
 
 from msgspec import Struct
 
@@ -32,6 +32,7 @@ _GO_AHEAD = 354  # the content may follow
 _CLOSING = 421  # the server goes away
 _BAD_ADDRESS = 553
 _NOT_OFFERED = 502
+_BEFORE_MAILS = ("greeting", "login")  # who was refused there is to begin anew
 _LEAVE_WITHIN = 1.0  # seconds
 _LOOK_EVERY = 0.01  # seconds between looks at whether the content has left
 
@@ -70,12 +71,13 @@ class MailTransport:
         return await self._attempt(_Session(self._server), mail, end)
 
     async def _attempt(self, session: _Session, mail: Mail, end: float) -> _Outcome:
-        outcome = await _guarded(session, mail, end)
-        if session.usable:
-            self._idle.append(session.client)
-        else:
-            session.client.close()
-        return outcome
+        try:
+            return await _guarded(session, mail, end)
+        finally:
+            if session.usable:
+                self._idle.append(session.client)
+            else:
+                session.client.close()
 
     async def check(self) -> str | None:
         """Connects and signs in; gives what is wrong, if anything."""
@@ -151,9 +153,11 @@ class _Session:
     async def _write(self, content: bytes) -> None:
         """Writes the content out, its line ends and first dots as SMTP wants them (RFC 5321, section 4.5.2)."""
         lines = _FIRST_DOT.sub(b"..", _LINE_END.sub(b"\r\n", content))
-        protocol, transport = self.client.protocol, self.client.transport
+        protocol = self.client.protocol
+        transport = cast(
+            "asyncio.WriteTransport", self.client.transport
+        )  # uvloop's do not say that they are one
         assert protocol is not None
-        assert isinstance(transport, asyncio.WriteTransport)
         protocol.write(lines if lines.endswith(b"\r\n") else lines + b"\r\n")
         await asyncio.sleep(_LOOK_EVERY)  # a server that wants no more of it may say so before the dot is out
         while transport.get_write_buffer_size():
@@ -182,7 +186,7 @@ async def _guarded(session: _Session, mail: Mail | None, end: float) -> _Outcome
         outcome = MailReply(session.stage, _BAD_ADDRESS, "the address cannot be written for this server")
     except aiosmtplib.SMTPException as error:  # what we insist on is not offered
         return MailReply(session.stage, _NOT_OFFERED, str(error))
-    session.usable = session.client.is_connected and isinstance(outcome, MailReply)
+    session.usable = session.client.is_connected and session.stage not in _BEFORE_MAILS
     return outcome
 
 

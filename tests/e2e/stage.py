@@ -1,4 +1,4 @@
-"""Real processes: `bridge serve` as a child process, the simulated peers in this one, real HTTP between them."""
+"""Real processes: `bridge serve` as a child process, the simulated peers in this one, real sockets between them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,33 @@ import httpx
 
 from bridge.sim import (
     Gateway,
+    PlatformSimulator,
     RevicomConfig,
     RevicomFaults,
     RevicomSimulator,
+    SendgridSimulator,
     SmarticoConfig,
     SmarticoFaults,
     SmarticoSimulator,
+    SmtpSimulator,
+    free_port,
 )
 
 OPERATOR_TOKEN = "an-operator-token-for-tests"
 VIEWER_TOKEN = "a-viewer-token-for-tests"
 SMS = Gateway(name="sms", authorization="secret-of-sms")
 WHATSAPP = Gateway(name="whatsapp", authorization="secret-of-whatsapp")
+EMAIL = Gateway(name="email", type="email", authorization="secret-of-email")
+MAILING = Gateway(name="mailing", type="email", authorization="secret-of-mailing")
+CIM = Gateway(
+    name="cim",
+    type="cim",
+    authorization="secret-of-cim",
+    from_number=None,
+    extension={"title": "Microsoft is raising", "instrument": "MSFT", "urgent": True},
+)
 PHONES = {f"player{number}": f"+1415555{number:04}" for number in range(200)}
+EMAILS = {user: f"{user}@example.com" for user in PHONES}
 
 DATABASE = ContextVar("DATABASE", default="sqlite:///bridge.db")  # of the stages that are opened from now on
 
@@ -81,6 +94,66 @@ role = "operator"
 name = "victor"
 token = "a-viewer-token-for-tests"
 role = "viewer"
+
+{more}
+"""
+
+# Sections for the peers that a stage has beside Revicom, each with lines of the test's own.
+SMTP_SETTINGS = """
+[providers.mail]
+adapter = "smtp"
+host = "127.0.0.1"
+port = {port}
+tls = "none"
+timeout_seconds = 2
+unknown_after_seconds = 0.5
+{mail}
+
+[gateways.email]
+type = "email"
+provider = "mail"
+authorization = ["secret-of-email"]
+{email}
+"""
+SENDGRID_SETTINGS = """
+[providers.sendgrid]
+adapter = "sendgrid"
+base_url = "{url}/v3"
+token = "token-of-sendgrid"
+webhook_public_key = "{key}"
+timeout_seconds = 2
+unknown_after_seconds = 4
+{sendgrid}
+
+[gateways.mailing]
+type = "email"
+provider = "sendgrid"
+authorization = ["secret-of-mailing"]
+"""
+PLATFORM_SETTINGS = """
+[providers.inbox]
+adapter = "webhook"
+url = "{url}/notifications"
+headers = {{ Authorization = "secret-of-the-platform" }}
+callback_password = "password-of-reports"
+timeout_seconds = 2
+{inbox}
+
+[gateways.cim]
+type = "cim"
+provider = "inbox"
+authorization = ["secret-of-cim"]
+{cim}
+"""
+CONTACTS_SETTINGS = """
+[contacts]
+source = "http"
+
+[contacts.http]
+url = "{url}/users/{{ext_user_id}}"
+headers = {{ Authorization = "secret-of-the-platform" }}
+timeout_seconds = 1
+{contacts}
 """
 
 
@@ -95,13 +168,6 @@ async def eventually(condition: Callable[[], Any | Awaitable[Any]], seconds: flo
             return value
         assert asyncio.get_running_loop().time() < end, f"it did not become true within {seconds} s"
         await asyncio.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class BridgeProcess:
@@ -127,7 +193,7 @@ class BridgeProcess:
         self.settings = folder / f"{name}.toml"
         self._role = role
         self._process: asyncio.subprocess.Process | None = None
-        names = ("database", "smartico", "revicom", "sms")
+        names = ("database", "smartico", "revicom", "sms", "more")
         filled = {name: parts.get(name, "") for name in names}
         url = parts.get("url", DATABASE.get())
         filled |= {"provider": provider_url, "url": url, "public_url": public_url or self.url}
@@ -230,7 +296,7 @@ class Stage:
         )
 
     async def load_contacts(self) -> None:
-        rows = [{"ext_user_id": user, "phone": phone} for user, phone in PHONES.items()]
+        rows = [{"ext_user_id": user, "phone": PHONES[user], "email": EMAILS[user]} for user in PHONES]
         answer = await self.api.post("/api/contacts", json=rows)
         assert answer.status_code == 200, answer.text
 
@@ -266,6 +332,24 @@ class Stage:
         return found
 
 
+def smtp_settings(port: int, **parts: str) -> str:
+    """The gateway `email` and its mail server; `parts` are further lines: `mail`, `email`."""
+    return SMTP_SETTINGS.format(port=port, mail=parts.get("mail", ""), email=parts.get("email", ""))
+
+
+def sendgrid_settings(sendgrid: SendgridSimulator, **parts: str) -> str:
+    """The gateway `mailing`; `parts` are further lines: `events`."""
+    key = sendgrid.public_key if sendgrid.config.signed else ""
+    return SENDGRID_SETTINGS.format(url=sendgrid.url, key=key, sendgrid=parts.get("events", ""))
+
+
+def platform_settings(url: str, **parts: str) -> str:
+    """The gateway `cim`; `parts` are further lines: `inbox`, `cim`, and `contacts`, which asks it for contacts."""
+    asked = CONTACTS_SETTINGS.format(url=url, contacts=parts["contacts"]) if "contacts" in parts else ""
+    inbox = PLATFORM_SETTINGS.format(url=url, inbox=parts.get("inbox", ""), cim=parts.get("cim", ""))
+    return asked + inbox
+
+
 @asynccontextmanager
 async def open_stage(
     folder: Path,
@@ -273,25 +357,44 @@ async def open_stage(
     provider: RevicomConfig | None = None,
     provider_faults: RevicomFaults | None = None,
     smartico_faults: SmarticoFaults | None = None,
+    smtp: SmtpSimulator | None = None,
+    sendgrid: SendgridSimulator | None = None,
+    platform: PlatformSimulator | None = None,
     **parts: str,
 ) -> AsyncIterator[Stage]:
     """Peers and a started service with contacts; `parts` are further lines of its settings, by section.
 
     Unless a test says otherwise the provider posts one callback at a time, so that their order is certain: a `sent`
-    that comes after its `delivered` is rightly not reported.
+    that comes after its `delivered` is rightly not reported. Revicom is always there; a mail server, SendGrid and the
+    operator's platform are where they are given, with their gateways. With `contacts` (lines, also none) the platform
+    is asked for contacts, and nothing is loaded.
     """
     config = RevicomConfig(
         token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0, callback_connections=1
     )
     revicom = RevicomSimulator(provider or config, provider_faults)
     crm = SmarticoSimulator(SmarticoConfig(api_key="key-of-smartico"), smartico_faults)
-    async with revicom, crm:
-        stage = Stage(BridgeProcess(folder, revicom.url, **parts), revicom, crm)
-        await stage.bridge.start()
+    async with AsyncExitStack() as peers:
+        for each in (revicom, crm, smtp, sendgrid, platform):
+            if each is not None:
+                await peers.enter_async_context(each)
+        more = [parts.pop("more", "")]
+        if smtp is not None:
+            more.append(smtp_settings(smtp.smtp_port, **parts))
+        if sendgrid is not None:
+            more.append(sendgrid_settings(sendgrid, **parts))
+        if platform is not None:
+            more.append(platform_settings(platform.url, **parts))
+        bridge = BridgeProcess(folder, revicom.url, more="".join(more), **parts)
+        if sendgrid is not None:
+            sendgrid.webhook_url = f"{bridge.url}/callbacks/sendgrid"
+        stage = Stage(bridge, revicom, crm)
+        await bridge.start()
         try:
-            await stage.load_contacts()
+            if "contacts" not in parts:
+                await stage.load_contacts()
             yield stage
         finally:
             await stage.api.aclose()
-            if stage.bridge.running:
-                await stage.bridge.kill()
+            if bridge.running:
+                await bridge.kill()

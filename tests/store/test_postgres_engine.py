@@ -16,10 +16,11 @@ import pytest
 from asyncpg import exceptions
 
 from bridge.errors import StoreError
+from bridge.sim import free_port
 from bridge.store.postgres import PostgresStore, open_store
 from bridge.store.postgres.engine import QueryError, translate
 from bridge.store.tx import Job, Store, Tx
-from tests.postgres import PostgresServer, free_port
+from tests.postgres import PostgresServer
 from tests.store.conftest import EMAIL, PHONE
 
 if TYPE_CHECKING:
