@@ -223,13 +223,14 @@ async def awaited(tx: Tx, provider: str, roots: Sequence[str]) -> set[str]:
 
 
 async def take_orphans(tx: Tx, provider: str, root: str) -> list[Arrived]:
-    """The elements that waited for this provider id, in the order of their arrival; they are orphans no more."""
-    rows = await tx.all("orphans_of", provider=provider, root=root)
-    if rows:
-        await tx.run("delete_orphans_of", provider=provider, root=root)
+    """The elements that waited for this provider id, in the order of their arrival; they are orphans no more.
+
+    One statement: others may add elements at this moment, and what is not given here must stay.
+    """
+    rows = await tx.all("take_orphans", provider=provider, root=root)
     return [
         Arrived(provider, batch_id, position, at, tx.vault.open(raw), digest)
-        for digest, batch_id, position, raw, at in rows
+        for at, batch_id, position, digest, raw in sorted(rows)
     ]
 
 

@@ -268,12 +268,9 @@ ON CONFLICT (provider, root, digest) DO NOTHING RETURNING 1
 -- name: awaited_roots
 SELECT DISTINCT root FROM orphans WHERE provider = :provider AND root IN (:list)
 
--- name: orphans_of
-SELECT digest, batch_id, position, raw, received_at FROM orphans WHERE provider = :provider AND root = :root
-ORDER BY received_at, batch_id, position
-
--- name: delete_orphans_of
+-- name: take_orphans
 DELETE FROM orphans WHERE provider = :provider AND root = :root
+RETURNING received_at, batch_id, position, digest, raw
 
 -- name: orphan_raw
 SELECT root FROM orphans WHERE provider = :provider AND digest = :digest

@@ -15,7 +15,8 @@ import pytest
 
 from bridge.core.lifecycle import Happening, advance
 from bridge.core.model import Mark, MessageId, State, Status
-from bridge.store import messages, reports, review
+from bridge.store import inbox, messages, reports, review
+from bridge.store.inbox import Arrived
 from bridge.store.messages import MessageView
 from bridge.store.postgres import PostgresStore
 from bridge.store.reports import DueReport, Settlement
@@ -288,6 +289,27 @@ async def test_review_items_come_and_go(
 
 
 # --- transactions that wait for each other ---
+
+
+async def test_elements_that_wait_while_others_are_taken(store: Store, other: PostgresStore) -> None:
+    """An element that comes between the look at what waits for a message and the end of that is taken later."""
+    elements = [Arrived("revicom", 1, number, NOW, b"{}", number.to_bytes(16)) for number in range(400)]
+    taken: list[Arrived] = []
+
+    async def take() -> None:
+        taken.extend(await other.write(lambda tx: inbox.take_orphans(tx, "revicom", "uuid-1")))
+
+    async def add(some: Sequence[Arrived]) -> None:
+        for each in some:
+            await store.write(partial(inbox.add_orphan, root="uuid-1", arrived=each))
+
+    async with asyncio.timeout(PATIENCE):
+        adding = asyncio.gather(*(add(elements[number::4]) for number in range(4)))
+        while not adding.done():
+            await take()
+        await adding
+        await take()
+    assert sorted(each.position for each in taken) == list(range(400))
 
 
 async def test_a_deadlock(store: Store, other: PostgresStore, select: Select) -> None:
