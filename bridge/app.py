@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -26,6 +27,8 @@ from bridge.flows.accepting import Accepting, Gateway
 from bridge.flows.callbacks import Receiving
 from bridge.flows.communications import Noting
 from bridge.flows.platform import Platform
+from bridge.flows.stats import Stats
+from bridge.flows.status import not_known_here
 from bridge.metrics import Metrics
 from bridge.settings import Settings
 from bridge.store.forwards import COMMUNICATION, INBOUND
@@ -37,6 +40,7 @@ from bridge.web.server import WebServer, bind, create_web
 from bridge.worker.counts import Backlog, CountPump
 from bridge.worker.crew import ANYTHING, FORWARDS, INBOX, REPORTS, Crew, sends_of
 from bridge.worker.inbox import InboxPump
+from bridge.worker.status import Board
 
 __all__ = ["Role", "Service", "clock", "listen", "make_id"]
 
@@ -96,6 +100,7 @@ class Service:
         self.platform = self._platform()
         self._counts = CountPump(
             store,
+            clock,
             self.metrics,
             self.backlog,
             recount_inbox=self.inbox.recount,
@@ -129,6 +134,11 @@ class Service:
             not_found_cache_seconds=http.not_found_cache_seconds,
         )
 
+    def _board(self) -> Board:
+        adapters = {name: self.settings.providers[name].adapter for name in self.providers}
+        conditions = self.crew.conditions if self.crew else partial(not_known_here, adapters)
+        return Board(self.store, clock, self._role, self.rules.settle_ms, conditions)
+
     def _context(self) -> WebContext:
         settings = self.settings
         answers = self._role != "worker"
@@ -142,6 +152,7 @@ class Service:
             lifespan=self.lifespan,
             accepting=Accepting(self.store, clock, make_id, platform=self.platform),
             platform=self.platform,
+            stats=Stats(self.store, clock),
             receiving=Receiving(self.store, self.rules),
             gateways={
                 name: GatewayDoor(accepting_gateway(settings, each), each.authorization)
@@ -165,6 +176,7 @@ class Service:
             reported=self._reported,
             replayed=self._replayed,
             noted=self._noted,
+            status=self._board().now,
         )
 
     def _communications(self) -> CommunicationsDoor | None:

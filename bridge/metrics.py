@@ -9,6 +9,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -25,6 +26,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.requests = Counter(
             "bridge_send_requests",
             "Requests of Smartico, by gateway and error_code",
@@ -37,6 +39,12 @@ class Metrics:
             buckets=_FAST,
             registry=registry,
         )
+        self.refused = Counter(
+            "bridge_send_refused",
+            "Requests of Smartico refused before they were read, by HTTP status",
+            ["gateway", "status"],
+            registry=registry,
+        )
         self.sends = Counter(
             "bridge_sends",
             "Messages handed to a provider, by what became of them",
@@ -45,6 +53,12 @@ class Metrics:
         )
         self.sends_waiting = Gauge(
             "bridge_sends_waiting", "Messages in the outbox", ["gateway", "phase"], registry=registry
+        )
+        self.sends_oldest = Gauge(
+            "bridge_sends_oldest_seconds",
+            "Age of the oldest message in the outbox that is not under review",
+            ["gateway"],
+            registry=registry,
         )
         self.provider_requests = Counter(
             "bridge_provider_requests",
@@ -92,8 +106,20 @@ class Metrics:
             buckets=_SLOW,
             registry=registry,
         )
+        self.callback_age = Histogram(
+            "bridge_callback_to_report_seconds",
+            "From callback received to the report that it caused done",
+            buckets=_SLOW,
+            registry=registry,
+        )
         self.reports_waiting = Gauge(
             "bridge_reports_waiting", "Status reports owed, by lane", ["lane"], registry=registry
+        )
+        self.reports_overdue = Gauge(
+            "bridge_reports_overdue_seconds",
+            "How long the report of a lane has been due that has been due longest",
+            ["lane"],
+            registry=registry,
         )
         self.host_left_alone = Gauge(
             "bridge_host_left_alone",
@@ -115,6 +141,15 @@ class Metrics:
         )
         self.forwards_waiting = Gauge(
             "bridge_forwards_waiting", "What waits to be passed on, by kind", ["kind"], registry=registry
+        )
+        self.forwards_dead = Gauge(
+            "bridge_forwards_dead", "What could not be passed on and is under review", registry=registry
+        )
+        self.database_bytes = Gauge("bridge_database_bytes", "Size of the database", registry=registry)
+        self.counted_at = Gauge(
+            "bridge_counted_timestamp_seconds",
+            "When the database was last counted; that stands still while it cannot be used",
+            registry=registry,
         )
         self.pruned = Counter(
             "bridge_pruned", "Rows deleted because they were old, by kind", ["kind"], registry=registry

@@ -19,6 +19,7 @@ from bridge.cli.check import check_command
 from bridge.cli.contacts import contacts_group
 from bridge.cli.database import database_group
 from bridge.cli.demo import demo_command
+from bridge.cli.export import export_command
 from bridge.cli.init import init_command
 from bridge.cli.messages import messages_group
 from bridge.cli.reports import reports_group
@@ -47,6 +48,7 @@ for _command in (
     messages_group,
     reports_group,
     review_group,
+    export_command,
     database_group,
     simulate_command,
     bench_command,

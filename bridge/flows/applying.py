@@ -126,7 +126,7 @@ class Applying:
         if not known:
             await self._unmapped(arrived, report)
         await self._remember_id(message, report)
-        outcome = await self._outcome(message, report) if known else "unmapped"
+        outcome = await self._outcome(message, report, arrived) if known else "unmapped"
         self._outcomes[message.id, arrived.digest] = outcome
         self._understood.append(Understood(message.id, arrived, report, outcome))
         if before is not None:
@@ -154,7 +154,7 @@ class Applying:
             for each in self._rules.providers[self._provider].parse_callback(orphan.raw):
                 await self.apply_one(orphan, each.element)
 
-    async def _outcome(self, message: MessageView, report: DeliveryReport) -> str:
+    async def _outcome(self, message: MessageView, report: DeliveryReport, arrived: Arrived) -> str:
         message = self._messages[message.id]
         if report.price is not None:
             kept = await messages.set_price(
@@ -166,7 +166,7 @@ class Applying:
             return "noted"
         if happening in _CLOSING:
             await self._close_channel(message, f"{report.event} {report.status}".strip())
-        return self._happened(message, happening, report)
+        return self._happened(message, happening, report, arrived)
 
     async def _close_channel(self, message: MessageView, reported: str) -> None:
         """Nobody who complained, or wants nothing more, gets anything more on this channel."""
@@ -178,7 +178,9 @@ class Applying:
         elif message.type == "cim":
             await contacts.close_channel_of_user(self._tx, ext_user_id, message.channel, reason, self._now)
 
-    def _happened(self, message: MessageView, happening: Happening, report: DeliveryReport) -> str:
+    def _happened(
+        self, message: MessageView, happening: Happening, report: DeliveryReport, arrived: Arrived
+    ) -> str:
         steps = self._rules.gateway(message.gateway).cascade_steps
         transition = advance(
             message.snapshot,
@@ -197,11 +199,11 @@ class Applying:
             message.snapshot.state,
             message.snapshot.marks,
         )
-        self._save(message, transition)
+        self._save(message, transition, arrived)
         return "applied" if moved or transition.reports else "held"
 
-    def _save(self, message: MessageView, transition: Transition) -> None:
-        self._messages[message.id] = self._saving.add(message, transition)
+    def _save(self, message: MessageView, transition: Transition, arrived: Arrived) -> None:
+        self._messages[message.id] = self._saving.add(message, transition, arrived.received_at)
 
     # --- messages from handsets ---
 
@@ -218,7 +220,7 @@ class Applying:
         if forwards.INBOUND in self._rules.forwards:
             await self._pass_on(arrived, inbound, address, keyword, message_id)
         if keyword:
-            await self._opt_out(address, inbound.channel, keyword, message_id)
+            await self._opt_out(arrived, address, inbound.channel, keyword, message_id)
 
     async def _pass_on(
         self,
@@ -255,7 +257,7 @@ class Applying:
         return users[0][0] if len(users) == 1 else None
 
     async def _opt_out(
-        self, address: bytes, channel: str, keyword: str, message_id: MessageId | None
+        self, arrived: Arrived, address: bytes, channel: str, keyword: str, message_id: MessageId | None
     ) -> None:
         reason = f"the person wrote {keyword}"
         await contacts.close_channel_of_address(self._tx, address, channel, reason, self._now)
@@ -266,7 +268,7 @@ class Applying:
         message = self._messages[message_id]
         transition = advance(message.snapshot, Mark.UNSUBSCRIBED, self._rules.vocabulary)
         if transition.after != message.snapshot:
-            self._save(message, transition)
+            self._save(message, transition, arrived)
 
     async def _unmapped(self, arrived: Arrived, element: DeliveryReport | InboundMessage) -> None:
         await self._review(Kind.UNMAPPED, redact(f"{element.event}/{element.status}"), arrived)

@@ -19,6 +19,29 @@ ON CONFLICT (provider, code) DO UPDATE SET text = excluded.text
 -- name: add_audit
 INSERT INTO audit (at, actor, action, detail) VALUES (:at, :actor, :action, :detail)
 
+-- name: audit_lines
+SELECT id, at, actor, action, detail FROM audit WHERE id < :before ORDER BY id DESC LIMIT :limit
+
+-- ===== sessions of the pages =====
+
+-- name: add_session
+INSERT INTO sessions (id, operator, token, created_at, seen_at) VALUES (:id, :operator, :token, :now, :now)
+
+-- name: get_session
+SELECT operator, token, created_at, seen_at FROM sessions WHERE id = :id
+
+-- name: touch_session
+UPDATE sessions SET seen_at = :now WHERE id = :id
+
+-- name: end_session
+DELETE FROM sessions WHERE id = :id
+
+-- name: prune_sessions
+DELETE FROM sessions WHERE created_at <= :created_until OR seen_at <= :seen_until
+
+-- name: database_bytes
+SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()
+
 -- ===== contacts =====
 
 -- name: get_contact
@@ -199,6 +222,9 @@ SELECT provider FROM sends WHERE provider > :after ORDER BY provider LIMIT 1
 -- name: count_sends
 SELECT gateway, phase, count(*) FROM sends GROUP BY gateway, phase
 
+-- name: oldest_send
+SELECT message_id FROM sends WHERE gateway = :gateway AND phase <> 'review' ORDER BY message_id LIMIT 1
+
 -- ===== provider ids =====
 
 -- name: add_provider_message
@@ -310,7 +336,9 @@ ON CONFLICT (message_id, status) DO NOTHING
 
 -- name: due_reports
 SELECT r.message_id, r.status, r.seq, r.due_at, r.owed_at, r.attempts, r.retries, r.refusals, r.not_founds,
-       r.lane, m.gateway, m.type, m.callback_url
+       r.lane, m.gateway, m.type, m.callback_url,
+       (SELECT max(c.received_at) FROM callbacks AS c
+        WHERE c.message_id = r.message_id AND c.received_at <= r.owed_at)
 FROM reports AS r JOIN messages AS m ON m.id = r.message_id
 WHERE r.lane = :lane AND r.state = 'pending' AND r.due_at IS NOT NULL AND r.due_at <= :now
 ORDER BY r.due_at LIMIT :limit
@@ -340,7 +368,9 @@ WHERE message_id IN (:list) AND state = 'pending' AND due_at IS NULL
     AND seq = (SELECT min(o.seq) FROM reports AS o WHERE o.message_id = reports.message_id AND o.state = 'pending')
     AND NOT EXISTS (SELECT 1 FROM reports AS o
                     WHERE o.message_id = reports.message_id AND o.state = 'pending' AND o.due_at IS NOT NULL)
-RETURNING message_id, status, seq, due_at, owed_at, attempts, retries, refusals, not_founds
+RETURNING message_id, status, seq, due_at, owed_at, attempts, retries, refusals, not_founds,
+       (SELECT max(c.received_at) FROM callbacks AS c
+        WHERE c.message_id = reports.message_id AND c.received_at <= reports.owed_at)
 
 -- name: revive_report
 UPDATE reports SET
@@ -352,7 +382,8 @@ SELECT message_id, status, lane FROM reports
 WHERE state = 'pending' AND due_at IS NOT NULL AND owed_at <= :until LIMIT :limit
 
 -- name: count_pending_reports
-SELECT lane, count(*) FROM reports WHERE state = 'pending' AND due_at IS NOT NULL GROUP BY lane
+SELECT lane, count(*), min(due_at), count(CASE WHEN due_at > :later THEN 1 END)
+FROM reports WHERE state = 'pending' AND due_at IS NOT NULL GROUP BY lane
 
 -- name: count_reports
 SELECT state, count(*) FROM reports GROUP BY state
@@ -477,6 +508,10 @@ UPDATE communications SET message_id = :message_id, tie_at = :tie_at WHERE id = 
 SELECT received_at, sent_at, channel, campaign_name, view_url
 FROM communications WHERE message_id = :message_id ORDER BY id
 
+-- name: campaigns
+SELECT campaign_name, channel, count(*), count(message_id), max(id) AS newest FROM communications
+WHERE id >= :since AND id < :until GROUP BY campaign_name, channel ORDER BY newest DESC LIMIT :limit
+
 -- name: forget_communications
 DELETE FROM communications WHERE login = :login
 
@@ -551,7 +586,12 @@ SELECT id FROM forwards WHERE key = :key AND kind = :kind
 DELETE FROM forwards WHERE key = :key AND kind = :kind
 
 -- name: count_pending_forwards
-SELECT kind, count(*) FROM forwards WHERE state = 'pending' GROUP BY kind
+SELECT kind, count(*), count(CASE WHEN due_at > :later THEN 1 END)
+FROM forwards WHERE state = 'pending' GROUP BY kind
+
+-- name: count_dead_forwards
+SELECT count(*) FROM review_items AS i JOIN review_members AS m ON m.review_id = i.id
+WHERE i.state = 'open' AND i.kind = 'dead_forward'
 
 -- ===== pruning =====
 -- What may go is looked for in the order of a key, after the place that was come to. `bridge/store/pruning.py` has the rules.

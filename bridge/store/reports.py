@@ -31,7 +31,8 @@ __all__ = [
 
 class DueReport(Struct, frozen=True):
     """A status report that may go out now. `retries`, `refusals` and `not_founds` count its failed attempts; since when
-    it is leased to this process says `since`, in seconds of `bridge.store.leases.steady`."""
+    it is leased to this process says `since`, in seconds of `bridge.store.leases.steady`. `received_at`: when
+    the callback came that made it owed, as far as one did."""
 
     message_id: MessageId
     status: Status
@@ -46,6 +47,7 @@ class DueReport(Struct, frozen=True):
     gateway: str
     type: str
     callback_url: str
+    received_at: Millis | None = None
     since: float = 0.0
 
     def __repr__(self) -> str:
@@ -122,7 +124,7 @@ async def release(tx: Tx, message_ids: Sequence[MessageId], now: Millis) -> list
     """Makes the oldest waiting report of each message due, unless one of the message is due already.
 
     On a shared database the pending ones were locked before: who adds or releases one of these messages waits. Gives
-    the first nine fields of a `DueReport` for each.
+    the first nine fields of a `DueReport` for each, and `received_at`.
     """
     return await tx.any_of("release_reports", sorted(set(message_ids)), now=now)
 
@@ -145,8 +147,9 @@ async def revive(tx: Tx, keys: Sequence[tuple[MessageId, Status]], now: Millis) 
 
 def follow_up(row: Row, before: DueReport, since: float) -> DueReport:
     """The report that `release` let go after `before`, of the same message."""
-    own = dict(zip(DueReport.__struct_fields__, row, strict=False))
-    return replace(before, **own | {"status": Status(row[1]), "since": since})
+    *first, received_at = row
+    own = dict(zip(DueReport.__struct_fields__, first, strict=False))
+    return replace(before, **own | {"status": Status(row[1]), "received_at": received_at, "since": since})
 
 
 def _due(tx: Tx, row: Row) -> DueReport:

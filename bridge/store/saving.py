@@ -31,9 +31,12 @@ class Saving:
         self._settle_ms = settle_ms
         self._changed: dict[MessageId, MessageView] = {}
         self._owed: dict[MessageId, list[Status]] = {}
+        self._received: dict[MessageId, Millis] = {}
 
-    def add(self, message: MessageView, transition: Transition) -> MessageView:
-        """Notes a transition, and gives the message as it is after it."""
+    def add(
+        self, message: MessageView, transition: Transition, received_at: Millis | None = None
+    ) -> MessageView:
+        """Notes a transition, and gives the message as it is after it. `received_at`: of the callback behind it."""
         after = transition.after
         delivered_at = message.delivered_at
         if delivered_at is None and after.state in _ARRIVED:
@@ -42,6 +45,8 @@ class Saving:
         self._changed[message.id] = message
         if transition.reports:
             self._owed.setdefault(message.id, []).extend(transition.reports)
+            if received_at is not None:
+                self._received.setdefault(message.id, received_at)  # of the report that goes first
         return message
 
     async def write(self) -> list[DueReport]:
@@ -96,6 +101,7 @@ class Saving:
             gateway=message.gateway,
             type=message.type,
             callback_url=self._tx.vault.open_text(message.callback_url),
+            received_at=self._received.get(message.id),
             since=self._tx.began,
         )
 

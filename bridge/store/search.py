@@ -1,16 +1,19 @@
 """Searches for people and scripts: messages by any id, reports by state, the timeline of one message.
 
-The only place where SQL is put together; every value is bound. Newest first, keyset paging (`before`).
+SQL is put together here and in `stats.py` alone; every value is bound. Newest first, keyset paging (`before`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from bridge.core.model import MessageId, Millis, Status, first_id, id_from_text
+from bridge.core.cause import cause_of, pieces_of
+from bridge.core.model import MessageId, Millis, State, Status, first_id, id_from_text
 from bridge.pii import normalise_email, normalise_phone
 from bridge.store.tx import Row, Tx
 
@@ -19,12 +22,14 @@ __all__ = [
     "CommunicationRow",
     "MessageFilter",
     "MessageRow",
+    "ReportCause",
     "ReportFilter",
     "ReportRow",
     "find_communications",
     "find_messages",
     "find_report_keys",
     "list_reports",
+    "report_causes",
 ]
 
 
@@ -66,6 +71,7 @@ class MessageFilter(Struct, frozen=True):
     limit: int = 100
     default_region: str = ""
     ext_user_id: str = ""
+    address_hash: bytes | None = None
 
 
 class CommunicationRow(Struct, frozen=True):
@@ -116,7 +122,10 @@ class ReportRow(Struct, frozen=True):
 
 
 class ReportFilter(Struct, frozen=True):
-    """What to look for; `error` is part of the last error. `keys` names single reports instead."""
+    """What to look for; `error` is part of the last error, `cause` what `report_causes` made of it (`lane` is exact).
+
+    `keys` names single reports instead.
+    """
 
     state: str = ""
     since: Millis | None = None
@@ -125,6 +134,19 @@ class ReportFilter(Struct, frozen=True):
     before: tuple[MessageId, int] | None = None
     limit: int | None = 100
     keys: Sequence[tuple[MessageId, Status]] | None = None
+    cause: str = ""
+    lane: str = ""
+
+
+class ReportCause(Struct, frozen=True):
+    """The reports of one lane (gateway@host) that failed for one cause. `sample` is the last error of one of them."""
+
+    cause: str
+    lane: str
+    count: int
+    first_owed_at: Millis
+    last_owed_at: Millis
+    sample: str
 
 
 _MESSAGE_COLUMNS = ", ".join(f"m.{name}" for name in MessageRow.__struct_fields__)
@@ -134,6 +156,7 @@ _REPORT_COLUMNS = ", ".join(
 
 
 _LAST_SIGN = "\U0010ffff"  # sorts behind every other
+_PAGE = 1000  # reports that are looked at together for those of one cause
 
 
 class _Where:
@@ -161,17 +184,41 @@ async def find_messages(tx: Tx, chosen: MessageFilter) -> list[MessageRow]:
     if chosen.text:
         await _add_text(tx, where, chosen.text.strip(), chosen.default_region)
     where.add_if("m.ext_user_id = ?", chosen.ext_user_id)
-    where.add_if("m.gateway = ?", chosen.gateway)
+    where.add_if("m.address_hash = ?", chosen.address_hash)
+    source, key, gateway = _source(chosen, where)
+    where.add_if(f"{gateway} = ?", chosen.gateway)
     where.add_if("m.state = ?", chosen.state)
     # An id begins with its time, so that times are bounds of the same index that orders the list.
-    where.add_if("m.id >= ?", None if chosen.since is None else first_id(chosen.since))
-    where.add_if("m.id < ?", None if chosen.until is None else first_id(chosen.until))
-    where.add_if("m.id < ?", chosen.before)
+    where.add_if(f"{key} >= ?", None if chosen.since is None else first_id(chosen.since))
+    where.add_if(f"{key} < ?", None if chosen.until is None else first_id(chosen.until))
+    where.add_if(f"{key} < ?", chosen.before)
     rows = await tx.select(
-        f"SELECT {_MESSAGE_COLUMNS} FROM messages AS m {where} ORDER BY m.id DESC LIMIT ?",
+        f"SELECT {_MESSAGE_COLUMNS} FROM {source} {where} ORDER BY {key} DESC LIMIT ?",
         [*where.values, chosen.limit],
     )
     return [MessageRow(*row) for row in rows]
+
+
+def _source(chosen: MessageFilter, where: _Where) -> tuple[str, str, str]:
+    """Where a list walks, newest first: the tables, and the columns in them of the id and the gateway.
+
+    Few messages among very many are walked through where nothing else is: those in the outbox, and those that ended
+    negatively. (CROSS JOIN: SQLite begins with the first table.)
+    """
+    if not (chosen.text or chosen.ext_user_id or chosen.address_hash):
+        match chosen.state:
+            case State.QUEUED | State.UNKNOWN:
+                where.add("m.id = s.message_id")
+                if chosen.state == State.UNKNOWN:
+                    where.add("s.phase <> 'queued'")  # it was handed over, or is being asked for
+                return "sends AS s CROSS JOIN messages AS m", "s.message_id", "s.gateway"
+            case State.FAILED | State.REJECTED:
+                where.add("m.id = n.message_id")
+                where.add("n.state = ?", chosen.state)
+                return "negative_ends AS n CROSS JOIN messages AS m", "n.message_id", "n.gateway"
+            case _:
+                pass
+    return "messages AS m", "m.id", "m.gateway"
 
 
 async def get_message(tx: Tx, message_id: MessageId) -> MessageRow | None:
@@ -250,11 +297,27 @@ async def list_reports(tx: Tx, chosen: ReportFilter) -> list[ReportRow]:
                 [message_id, status, chosen.state, chosen.state],
             )
         return [_report(row) for row in found]
+    if not chosen.cause:
+        return await _page_of_reports(tx, chosen)
+    kept: list[ReportRow] = []
+    page = chosen if chosen.limit is None else replace(chosen, limit=max(chosen.limit, _PAGE))
+    while True:
+        rows = await _page_of_reports(tx, page)
+        # The pattern lets some more through than those whose cause it is.
+        kept += [row for row in rows if cause_of(row.last_error or "") == chosen.cause]
+        if page.limit is None or len(rows) < page.limit or len(kept) >= (chosen.limit or 0):
+            return kept[: chosen.limit]
+        page = replace(page, before=(rows[-1].message_id, rows[-1].seq))
+
+
+async def _page_of_reports(tx: Tx, chosen: ReportFilter) -> list[ReportRow]:
     where = _Where()
     where.add_if("r.state = ?", chosen.state)
     where.add_if("m.gateway = ?", chosen.gateway)
+    where.add_if("r.lane = ?", chosen.lane)
     where.add_if("r.owed_at >= ?", chosen.since)
     where.add_if("lower(r.last_error) LIKE lower(?) ESCAPE '!'", _containing(chosen.error))
+    where.add_if("r.last_error LIKE ? ESCAPE '!'", _like(pieces_of(chosen.cause)))
     if chosen.before:
         where.add("(r.message_id, r.seq) < (?, ?)", *chosen.before)
     rows = await tx.select(
@@ -265,11 +328,47 @@ async def list_reports(tx: Tx, chosen: ReportFilter) -> list[ReportRow]:
     return [_report(row) for row in rows]
 
 
+async def report_causes(
+    tx: Tx, state: str, since: Millis | None = None, gateway: str = ""
+) -> list[ReportCause]:
+    """Why reports are dead, or pending again after a failure: by lane and cause, what happened last first."""
+    where = _Where()
+    where.add("r.state = ? AND r.last_error IS NOT NULL", state)
+    if state == "pending":
+        where.add("r.due_at IS NOT NULL")  # what waits for another report of its message was not tried
+    where.add_if("r.owed_at >= ?", since)
+    if gateway:
+        where.add("r.lane >= ? AND r.lane < ?", f"{gateway}@", f"{gateway}A")  # "A" comes behind "@"
+    rows = await tx.select(
+        "SELECT r.lane, r.last_error, count(*), min(r.owed_at), max(r.owed_at) "
+        f"FROM reports AS r {where} GROUP BY r.lane, r.last_error ORDER BY r.lane, r.last_error",
+        where.values,
+    )
+    causes: dict[tuple[str, str], ReportCause] = {}
+    for lane, error, count, first, last in rows:
+        key = lane, cause_of(error)
+        new = ReportCause(key[1], lane, count, first, last, error)
+        causes[key] = _together(causes[key], new) if key in causes else new
+    return sorted(causes.values(), key=lambda each: (-each.last_owed_at, each.lane, each.cause))
+
+
+def _together(one: ReportCause, other: ReportCause) -> ReportCause:
+    return replace(
+        one,
+        count=one.count + other.count,
+        first_owed_at=min(one.first_owed_at, other.first_owed_at),
+        last_owed_at=max(one.last_owed_at, other.last_owed_at),
+    )
+
+
 def _containing(text: str) -> str:
-    """A pattern for LIKE: the text somewhere, its own signs taken for nothing else. Empty for an empty text."""
-    for sign in "!%_":
-        text = text.replace(sign, f"!{sign}")
-    return f"%{text}%" if text else ""
+    """A pattern for LIKE: the text somewhere. Empty for an empty text."""
+    return _like(["", text, ""]) if text else ""
+
+
+def _like(pieces: Sequence[str]) -> str:
+    """A pattern for LIKE: the pieces with anything between them, their own signs taken for nothing else."""
+    return "%".join(re.sub("([!%_])", r"!\1", piece) for piece in pieces)
 
 
 def _report(row: Row) -> ReportRow:
@@ -279,5 +378,5 @@ def _report(row: Row) -> ReportRow:
 
 async def find_report_keys(tx: Tx, chosen: ReportFilter) -> list[tuple[MessageId, Status]]:
     """The dead reports that fit, whatever `limit` says, oldest first."""
-    dead = ReportFilter("dead", chosen.since, chosen.gateway, chosen.error, None, None, chosen.keys)
+    dead = replace(chosen, state="dead", before=None, limit=None)
     return [(row.message_id, row.status) for row in reversed(await list_reports(tx, dead))]

@@ -32,6 +32,8 @@ async def take_notification(ctx: WebContext, call: Call) -> None:
     except ClientWentAway:
         return
     await call.answer(status, body)
+    if status != 200:
+        ctx.metrics.refused.labels(NAME, status).inc()
 
 
 async def _answer(ctx: WebContext, call: Call) -> tuple[int, bytes]:

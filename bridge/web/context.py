@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from msgspec import Struct
@@ -13,6 +13,8 @@ from bridge.flows.callbacks import Receiving
 from bridge.flows.communications import Noting
 from bridge.flows.platform import Platform
 from bridge.flows.rules import Rules
+from bridge.flows.stats import Stats
+from bridge.flows.status import Status
 from bridge.metrics import Metrics
 from bridge.secret import Secret
 from bridge.store.reports import DueReport
@@ -77,6 +79,7 @@ class WebContext(Struct, frozen=True):
     accepting: Accepting
     receiving: Receiving
     platform: Platform | None
+    stats: Stats
     gateways: Mapping[str, GatewayDoor]
     providers: Mapping[str, ProviderDoor]
     communications: CommunicationsDoor | None
@@ -94,3 +97,4 @@ class WebContext(Struct, frozen=True):
     reported: Callable[[Sequence[DueReport]], None]
     replayed: Callable[[], None]
     noted: Callable[[], None]
+    status: Callable[[], Awaitable[Status]]

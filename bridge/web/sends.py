@@ -45,6 +45,8 @@ def send_routes(ctx: WebContext) -> list[ASGIRouteHandler]:
         except ClientWentAway:
             return
         await call.answer(status, body)
+        if status != 200:
+            ctx.metrics.refused.labels(call.name if call.name in ctx.gateways else "", status).inc()
         ctx.metrics.request_seconds.observe(perf_counter() - started)
 
     return [send]

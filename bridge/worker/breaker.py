@@ -23,6 +23,12 @@ class Breaker:
         self._probe_at: Millis = 0
         self._probing = False
         self.reason = ""
+        self.since: Millis = 0  # when it opened, where it is open
+
+    @property
+    def next_try_at(self) -> Millis | None:
+        """When the next probe may go, where it is open; None while one is under way. Past: nothing is there to send."""
+        return None if self._probing else self._probe_at
 
     @property
     def is_open(self) -> bool:
@@ -70,4 +76,5 @@ class Breaker:
         if self.is_open:
             wait = doubling(self._failures - self._threshold + 1, first=self._first, longest=self._longest)
             self._probe_at = now + round(max(wait, at_least) * 1000)
+            self.since = self.since if was_open else now
         return self.is_open and not was_open

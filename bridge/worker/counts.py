@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import Gauge
 
+from bridge.core.model import Millis, id_time
 from bridge.metrics import Metrics
-from bridge.store.tx import Row, Store
+from bridge.store.tx import Row, Store, Tx
 from bridge.worker.pump import Pump
 
 __all__ = ["Backlog", "CountPump"]
@@ -41,6 +42,7 @@ class CountPump(Pump):
     def __init__(
         self,
         store: Store,
+        clock: Callable[[], Millis],
         metrics: Metrics,
         backlog: Backlog,
         *,
@@ -50,6 +52,7 @@ class CountPump(Pump):
     ) -> None:
         super().__init__("count")
         self._store = store
+        self._clock = clock
         self._metrics = metrics
         self._backlog = backlog
         self._recount_inbox = recount_inbox
@@ -63,20 +66,29 @@ class CountPump(Pump):
 
     async def _count(self) -> None:
         read = self._store.search
+        now = self._clock()
         waiting = await read(lambda tx: tx.all("count_sends"))
-        owed = await read(lambda tx: tx.all("count_pending_reports"))
+        oldest = await read(lambda tx: _oldest(tx, {row[0] for row in waiting}))
+        owed = await read(lambda tx: tx.all("count_pending_reports", later=now))
         dead = await read(lambda tx: tx.one("count_dead_reports"))
         reviews = await read(lambda tx: tx.all("count_reviews"))
-        forwards = await read(lambda tx: tx.all("count_pending_forwards"))
-        self._compare(dict(owed))
+        forwards = await read(lambda tx: tx.all("count_pending_forwards", later=now))
+        dead_forwards = await read(lambda tx: tx.one("count_dead_forwards"))
+        size = await read(lambda tx: tx.one("database_bytes"))
+        self._compare({row[0]: row[1] for row in owed})
         self._recount_backlog(waiting)
         _fill(self._metrics.sends_waiting, waiting)
-        _fill(self._metrics.reports_waiting, owed)
+        _fill(self._metrics.sends_oldest, [(gateway, _seconds(now - at)) for gateway, at in oldest])
+        _fill(self._metrics.reports_waiting, [row[:2] for row in owed])
+        _fill(self._metrics.reports_overdue, [(row[0], _seconds(now - row[2])) for row in owed])
         _fill(self._metrics.review_open, reviews)
-        _fill(self._metrics.forwards_waiting, forwards)
+        _fill(self._metrics.forwards_waiting, [row[:2] for row in forwards])
         _fill(self._metrics.host_left_alone, [(host, 1) for host in self._hosts_down()])
         self._metrics.reports_dead.set(dead[0] if dead else 0)
+        self._metrics.forwards_dead.set(dead_forwards[0] if dead_forwards else 0)
+        self._metrics.database_bytes.set(size[0] if size else 0)
         await self._recount_inbox()
+        self._metrics.counted_at.set(now / 1000)
 
     def _recount_backlog(self, sends: Sequence[Row]) -> None:
         pending: Counter[str] = Counter()
@@ -84,6 +96,16 @@ class CountPump(Pump):
             if phase != "review":
                 pending[gateway] += count
         self._backlog.recount(dict(pending))
+
+
+async def _oldest(tx: Tx, gateways: Iterable[str]) -> list[tuple[str, Millis]]:
+    """When the oldest message of each gateway was accepted that waits for anything but a person."""
+    rows = [(gateway, await tx.one("oldest_send", gateway=gateway)) for gateway in sorted(gateways)]
+    return [(gateway, id_time(row[0])) for gateway, row in rows if row]
+
+
+def _seconds(late: Millis) -> float:
+    return max(0, late) / 1000
 
 
 def _fill(gauge: Gauge, rows: Sequence[Row]) -> None:

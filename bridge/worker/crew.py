@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from bridge.core.model import Millis
 from bridge.flows.pruning import Pruned, Pruning, Retention
 from bridge.flows.rules import Rules
+from bridge.flows.status import Conditions, ProviderState
 from bridge.metrics import Metrics
 from bridge.providers.protocol import Provider
 from bridge.secret import Secret
@@ -17,6 +18,7 @@ from bridge.settings.model import SmtpSettings
 from bridge.store.forwards import COMMUNICATION, INBOUND
 from bridge.store.tx import Store
 from bridge.transport import MailServer, MailTransport, ProviderTransport, ReportTransport
+from bridge.worker.breaker import Breaker
 from bridge.worker.counts import Backlog
 from bridge.worker.forwards import MOST, Destination, ForwardPump
 from bridge.worker.inbox import InboxPump
@@ -177,6 +179,26 @@ class Crew:
         """Hosts that are left alone now, with the reason."""
         pumps = self.forwards.values()
         return self.reports.hosts_down() | {each.host: each.left_alone for each in pumps if each.left_alone}
+
+    def conditions(self) -> Conditions:
+        """Whom this process leaves alone now, and why."""
+        hosts = [*self.reports.hosts_alone()]
+        for pump in self.forwards.values():
+            hosts += pump.hosts_alone()
+        return Conditions([self._provider(name, pump.breaker) for name, pump in self.sends.items()], hosts)
+
+    def _provider(self, name: str, breaker: Breaker) -> ProviderState:
+        adapter = self._settings.providers[name].adapter
+        if not breaker.is_open:
+            return ProviderState(name, adapter, paused=False)
+        return ProviderState(
+            name,
+            adapter,
+            paused=True,
+            reason=breaker.reason,
+            since=breaker.since,
+            next_try_at=breaker.next_try_at,
+        )
 
     async def stop(self) -> None:
         """Takes nothing new on."""

@@ -18,6 +18,7 @@ from bridge.core.model import Millis
 from bridge.flows import forwarding
 from bridge.flows.forwarding import Verdict, bridge_id, judge, read_outcome
 from bridge.flows.rules import ReportRules
+from bridge.flows.status import DOWN, HEADERS_REFUSED, HostState
 from bridge.metrics import Metrics
 from bridge.secret import Secret
 from bridge.smartico import TryLater, Unauthorized
@@ -27,6 +28,7 @@ from bridge.store.together import Together
 from bridge.store.tx import Store, Tx
 from bridge.transport import Transport
 from bridge.worker.breaker import Breaker
+from bridge.worker.hosts import state_of
 from bridge.worker.pump import Pump
 
 __all__ = ["MOST", "Destination", "ForwardPump"]
@@ -89,6 +91,11 @@ class ForwardPump(Pump):
     def left_alone(self) -> str:
         """Why nothing is sent now but a probe; empty where all is well."""
         return self._breaker.reason if self._breaker.is_open else self._pause.reason
+
+    def hosts_alone(self) -> list[HostState]:
+        """The same, with all that is known of it."""
+        states = (self._breaker, DOWN), (self._pause, HEADERS_REFUSED)
+        return [state_of(self.host, breaker, what) for breaker, what in states if breaker.is_open]
 
     async def step(self) -> float | None:
         """Sets as much under way as is due and may go."""

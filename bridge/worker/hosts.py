@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from bridge.flows.status import API_KEY_REFUSED, DOWN, HostState
 from bridge.secret import Secret
 from bridge.worker.breaker import Breaker
 
-__all__ = ["Host", "Hosts"]
+__all__ = ["Host", "Hosts", "state_of"]
 
 
 class Host:
@@ -48,7 +49,19 @@ class Hosts:
         """The breaker that a 401 or 403 opens: one for a host together with a key."""
         return self._pauses.setdefault((host, api_key.reveal()), Breaker(1, first=1.0, longest=15.0))
 
-    def down(self) -> dict[str, str]:
-        """Hosts that are left alone now, with the reason."""
-        down = {name: host.breaker.reason for name, host in self._hosts.items() if host.breaker.is_open}
-        return down | {host: pause.reason for (host, _), pause in self._pauses.items() if pause.is_open}
+    def alone(self) -> list[HostState]:
+        """Hosts that get nothing now but a probe; one that refuses two keys is there twice."""
+        down = [
+            state_of(name, host.breaker, DOWN) for name, host in self._hosts.items() if host.breaker.is_open
+        ]
+        refused = [
+            state_of(host, pause, API_KEY_REFUSED)
+            for (host, _), pause in self._pauses.items()
+            if pause.is_open
+        ]
+        return down + refused
+
+
+def state_of(host: str, breaker: Breaker, what: str) -> HostState:
+    """Why a host is left alone, of a breaker that is open."""
+    return HostState(host, breaker.reason, breaker.since, breaker.next_try_at, what)

@@ -230,6 +230,8 @@ class LanePump(Pump):
         )
         if settlement.state == "done":
             self._ctx.metrics.report_age.observe((now - report.owed_at) / 1000)
+            if report.received_at is not None:
+                self._ctx.metrics.callback_age.observe((now - report.received_at) / 1000)
         return settlement
 
     # --- how the host is ---

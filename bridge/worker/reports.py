@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bridge.core.model import Millis
 from bridge.flows.rules import ReportRules
+from bridge.flows.status import HostState
 from bridge.metrics import Metrics
 from bridge.store import reports
 from bridge.store.reports import DueReport
@@ -103,9 +104,13 @@ class ReportPumps:
         for task in self._tasks:
             task.cancel()
 
+    def hosts_alone(self) -> list[HostState]:
+        """Hosts that get nothing now but a probe."""
+        return self._hosts.alone()
+
     def hosts_down(self) -> dict[str, str]:
-        """Hosts that are left alone now, with the reason."""
-        return self._hosts.down()
+        """Their names, with the reason."""
+        return {each.host: each.reason for each in self.hosts_alone()}
 
     def _stock(self, lane: str) -> Stock:
         seconds = self._store.lease_seconds

@@ -50,5 +50,6 @@ def test_the_contract_has_every_command_of_this_version() -> None:
         "messages", "messages find", "messages show",
         "reports", "reports list", "reports replay",
         "review", "review list", "review show", "review replay", "review dismiss",
+        "export",
         "db", "db migrate", "db status", "db backup", "db copy", "db prune",
     }  # fmt: skip

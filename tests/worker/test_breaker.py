@@ -60,6 +60,25 @@ def test_the_waits_double() -> None:
     assert breaker.reason == "still down"
 
 
+def test_since_when_and_when_next() -> None:
+    """It tells when it opened, whatever probes fail afterwards, and when the next one goes; none while one is away."""
+    breaker = opened()
+
+    def told() -> tuple[int, int | None]:
+        return breaker.since, breaker.next_try_at
+
+    assert told() == (NOW, NOW + 1000)
+    assert breaker.allows(NOW + 1000)
+    assert told() == (NOW, None)
+    breaker.failed(NOW + 1500, "down")
+    assert told() == (NOW, NOW + 3500)
+    assert breaker.allows(NOW + 3500)
+    breaker.succeeded()
+    for _ in range(8):
+        breaker.failed(NOW + 9000, "down")
+    assert breaker.since == NOW + 9000
+
+
 def test_one_probe_at_a_time() -> None:
     """An open breaker lets nothing go before its time, then one request, and no other until that one ended."""
     breaker = opened()

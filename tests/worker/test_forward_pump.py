@@ -242,12 +242,15 @@ async def test_who_is_refused_pauses_and_probes(bench: Bench, status: int) -> No
     pump = bench.start()
     await bench.keep("a1")
     await until(lambda: bool(pump.left_alone))
+    (alone,) = pump.hosts_alone()
+    assert (alone.what, alone.reason) == ("forward_headers refused", f"HTTP {status}")
     await bench.keep(*(f"{key}1" for key in "bcdefghijkl"))
     await until(lambda: len(bench.receiver.got) == 2)
     assert {row[0] for row in await bench.rows("attempts")} == {0}
     bench.receiver.answer = lambda _: OK
     await bench.all_are("done")
     assert pump.left_alone == ""
+    assert pump.hosts_alone() == []
 
 
 async def test_a_receiver_that_is_down_uses_up_nothing(bench: Bench) -> None:

@@ -226,3 +226,15 @@ async def test_what_is_applied_during_a_recount_waits_no_more(inbox: Inbox) -> N
     inbox.store.answer.set()
     await counting
     assert inbox.pump.waiting == 0
+
+
+async def test_a_report_carries_when_its_callback_came(inbox: Inbox) -> None:
+    """However long a body waited to be understood: the report that it causes knows when it was received."""
+    await submitted(inbox, 1)
+    came = inbox.desk.now
+    await inbox.keep(element(0))
+    inbox.desk.now += 7000
+    await inbox.start()
+    await until(lambda: bool(inbox.reported))
+    (report,) = inbox.reported
+    assert (report.received_at, report.owed_at) == (came, came + 7000)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from bridge.core.exchange import NoConnection, Outcome, Reply, Request
 from bridge.core.model import MessageId, Status, id_text, new_id
@@ -108,6 +109,7 @@ class Office:
         self.path = path
         self.store = WatchedStore(open_store(path, ""))
         self.smartico = Smartico()
+        self.metrics = Metrics()
         self.ahead = 0
         self.looks = 0  # at the clock
         self.pumps: ReportPumps | None = None
@@ -131,7 +133,7 @@ class Office:
             max_per_second=per_second,
         )
         self.pumps = ReportPumps(
-            self.store, rules, target, self.smartico, self.clock, Metrics(), Held(None, time.monotonic)
+            self.store, rules, target, self.smartico, self.clock, self.metrics, Held(None, time.monotonic)
         )
         await self.pumps.start()
         return self.pumps
@@ -251,6 +253,20 @@ async def test_new_reports_are_sent_without_reading(office: Office) -> None:
     await office.done(1206)
     assert office.store.reads == before
     assert len(office.smartico.sent) == len(set(office.smartico.calls())) == 1206
+
+
+async def test_the_time_since_the_callback_is_observed(office: Office) -> None:
+    """Of a report that a callback caused the time from its arrival counts; of any other only that since it was owed."""
+    pumps = await office.open()
+    pumps.hand_over(await office.owe())
+    await office.done(1)
+    by_callback, by_us = await office.owe(2)
+    pumps.hand_over([replace(by_callback, received_at=by_callback.owed_at - 4000), by_us])
+    await office.done(3)
+    text = office.metrics.text().decode()
+    assert "bridge_report_age_seconds_count 3.0" in text
+    assert "bridge_callback_to_report_seconds_count 1.0" in text
+    assert 'bridge_callback_to_report_seconds_bucket{le="2.5"} 0.0' in text
 
 
 @pytest.mark.parametrize("handed_over", [True, False])
@@ -506,6 +522,8 @@ async def test_a_host_that_is_down(office: Office) -> None:
     pumps.hand_over(await office.owe(60))
     await until(lambda: bool(pumps.hosts_down()))
     assert pumps.hosts_down() == {"a.example": "no connection could be made"}
+    (alone,) = pumps.hosts_alone()
+    assert (alone.what, alone.next_try_at) == ("down", alone.since + 1000)
     calls, looks = len(office.smartico.sent), office.looks
     assert calls <= 8 + 4
     await asyncio.sleep(1.3)  # one probe in it
@@ -538,6 +556,7 @@ async def test_a_refused_key_pauses_its_own_reports(office: Office) -> None:
     pumps = await office.open(in_flight=2)
     pumps.hand_over(await office.owe(20))
     await until(lambda: bool(pumps.hosts_down()))
+    assert [(each.host, each.what) for each in pumps.hosts_alone()] == [("a.example", "api_key refused")]
     pumps.hand_over(await office.owe(20, lane="mail@a.example"))
     await office.done(20)
     refused = [each for each in office.smartico.sent if each.type == "sms"]

@@ -3,6 +3,11 @@
 -- name. Everything else runs from the shared text. Beside the values of the caller there are :owner (this instance; NULL
 -- where it does no work), :lease (milliseconds) and :clock (the time of the database, in milliseconds).
 
+-- ===== another name =====
+
+-- name: database_bytes
+SELECT pg_database_size(current_database())
+
 -- ===== another name; and who is erased at this moment is erased after the message is stored =====
 
 -- name: reach
@@ -90,7 +95,9 @@ ON CONFLICT (message_id, status) DO NOTHING
 
 -- name: due_reports
 SELECT r.message_id, r.status, r.seq, r.due_at, r.owed_at, r.attempts, r.retries, r.refusals, r.not_founds,
-       r.lane, m.gateway, m.type, m.callback_url
+       r.lane, m.gateway, m.type, m.callback_url,
+       (SELECT max(c.received_at) FROM callbacks AS c
+        WHERE c.message_id = r.message_id AND c.received_at <= r.owed_at)
 FROM reports AS r JOIN messages AS m ON m.id = r.message_id
 WHERE r.lane = :lane AND r.state = 'pending' AND r.due_at IS NOT NULL AND r.due_at <= :now
     AND (r.leased_until IS NULL OR r.leased_until <= :clock OR r.owner = :owner)
@@ -102,7 +109,9 @@ FROM (SELECT DISTINCT ON (message_id) message_id, status, due_at FROM reports
       WHERE message_id IN (:list) AND state = 'pending'
       ORDER BY message_id, due_at IS NULL, seq) AS first -- the one that is due already, else the oldest
 WHERE r.message_id = first.message_id AND r.status = first.status AND first.due_at IS NULL
-RETURNING r.message_id, r.status, r.seq, r.due_at, r.owed_at, r.attempts, r.retries, r.refusals, r.not_founds
+RETURNING r.message_id, r.status, r.seq, r.due_at, r.owed_at, r.attempts, r.retries, r.refusals, r.not_founds,
+       (SELECT max(c.received_at) FROM callbacks AS c
+        WHERE c.message_id = r.message_id AND c.received_at <= r.owed_at)
 
 -- name: postpone_report
 UPDATE reports SET

@@ -6,9 +6,12 @@ from litestar.handlers import HTTPRouteHandler
 
 from bridge.web.api.communications import communication_routes
 from bridge.web.api.contacts import contact_routes
+from bridge.web.api.export import export_routes
 from bridge.web.api.messages import message_routes
 from bridge.web.api.reports import report_routes
 from bridge.web.api.review import review_routes
+from bridge.web.api.stats import stats_routes
+from bridge.web.api.status import status_routes
 from bridge.web.api.timeline import timeline_routes
 from bridge.web.context import WebContext
 
@@ -24,4 +27,7 @@ def api_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         *contact_routes(ctx),
         *communication_routes(ctx),
         *timeline_routes(ctx),
+        *export_routes(ctx),
+        *stats_routes(ctx),
+        *status_routes(ctx),
     ]

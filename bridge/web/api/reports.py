@@ -11,25 +11,55 @@ from litestar.params import FromQuery, QueryParameter
 from msgspec import Struct
 
 from bridge.core.model import MessageId, Status, id_from_text, id_text
+from bridge.core.moments import format_time
 from bridge.flows.review import Actor, Replayed, replay_reports
 from bridge.flows.showing import ReportJson, report_json
-from bridge.store.search import ReportFilter, list_reports
+from bridge.store.search import ReportCause, ReportFilter, list_reports, report_causes
 from bridge.web.access import operator_of, require_operator
 from bridge.web.api.common import Limit, Page, moment, read_cursor, read_json, write_cursor
 from bridge.web.context import WebContext
 
-__all__ = ["ReplayFilter", "ReplayRequest", "read_report_id", "report_routes"]
+__all__ = ["CauseJson", "Causes", "ReplayFilter", "ReplayRequest", "read_report_id", "report_routes"]
 
 STATES = ("", "pending", "done", "dead")
 
 
 class ReplayFilter(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which dead reports. Only dead ones are ever replayed; `error` is part of the last error."""
+    """Which dead reports. Only dead ones are ever replayed; `error` is part of the last error.
+
+    `cause` and `lane` are exact, as `GET /api/reports/causes` gives them.
+    """
 
     state: str = "dead"
     since: str = ""
     gateway: str = ""
     error: str = ""
+    cause: str = ""
+    lane: str = ""
+
+
+class CauseJson(Struct, frozen=True):
+    """The reports of one lane that failed for one cause: an error without what varies from report to report.
+
+    `filter` is what `POST /api/reports/replay` takes for exactly these; null where they are not dead.
+    """
+
+    cause: str
+    gateway: str
+    host: str
+    lane: str
+    count: int
+    first_owed_at: str
+    last_owed_at: str
+    sample: str
+    filter: ReplayFilter | None
+
+
+class Causes(Struct, frozen=True):
+    """All of them, those of the latest reports first; `total` reports stand behind them."""
+
+    items: list[CauseJson]
+    total: int
 
 
 class ReplayRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +102,21 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         more = write_cursor(id_text(shown[-1].message_id), shown[-1].seq) if len(rows) > limit else None
         return Page([report_json(row) for row in shown], more)
 
+    @get("/api/reports/causes", tags=["API"], summary="Why reports are dead, or pending again, with counts")
+    async def causes(
+        request: Request[Any, Any, Any],
+        report_state: Annotated[str, QueryParameter(name="state", description="dead or pending")] = "dead",
+        since: FromQuery[str | None] = None,
+        gateway: FromQuery[str] = "",
+    ) -> Causes:
+        operator_of(ctx, request)
+        if report_state not in {"dead", "pending"}:
+            raise ValidationException("state is one of dead, pending")
+        at = moment(ctx, "since", since)
+        found = await ctx.store.search(lambda tx: report_causes(tx, report_state, at, gateway))
+        shown = [_cause_json(each, report_state, "" if at is None else format_time(at)) for each in found]
+        return Causes(shown, sum(each.count for each in found))
+
     @post("/api/reports/replay", status_code=200, tags=["API"], summary="Replay dead status reports")
     async def replay(request: Request[Any, Any, Any]) -> Replayed:
         operator = require_operator(ctx, request)
@@ -83,7 +128,23 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         finally:
             ctx.replayed()  # also when it failed half way: what was revived must go
 
-    return [reports, replay]
+    return [reports, causes, replay]
+
+
+def _cause_json(found: ReportCause, state: str, since: str) -> CauseJson:
+    gateway, _, host = found.lane.partition("@")
+    same = ReplayFilter(since=since, cause=found.cause, lane=found.lane) if state == "dead" else None
+    return CauseJson(
+        cause=found.cause,
+        gateway=gateway,
+        host=host,
+        lane=found.lane,
+        count=found.count,
+        first_owed_at=format_time(found.first_owed_at),
+        last_owed_at=format_time(found.last_owed_at),
+        sample=found.sample,
+        filter=same,
+    )
 
 
 def _chosen(ctx: WebContext, wanted: ReplayRequest) -> ReportFilter:
@@ -95,7 +156,8 @@ def _chosen(ctx: WebContext, wanted: ReplayRequest) -> ReportFilter:
     if wanted.filter.state != "dead":
         raise ValidationException("filter.state: only dead reports can be replayed")
     since = moment(ctx, "filter.since", wanted.filter.since)
-    return ReportFilter("dead", since, wanted.filter.gateway, wanted.filter.error)
+    by = wanted.filter
+    return ReportFilter("dead", since, by.gateway, by.error, cause=by.cause, lane=by.lane)
 
 
 def _key(text: str) -> tuple[MessageId, Status]:

@@ -1,0 +1,205 @@
+"""The statistics of the pages and of `/api/stats`: computed once for everybody who asks the same, and kept a while.
+
+Times are RFC 3339 in UTC, money is text. A computation walks through every message of its time, so an answer may be as
+old as ten times what it took, and at least five seconds; `computed_at` says when it was true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from bridge.core.model import Millis
+from bridge.core.moments import format_time
+from bridge.store.stats import Dimension, Figures, Key, quantile, read_rows, summarise
+from bridge.store.tx import Store
+
+__all__ = ["CostJson", "GroupJson", "Stats", "StatsJson", "TimesJson", "TotalJson", "recent"]
+
+_FRESH_MS = 5_000
+_FRESH_TIMES = 10
+_HOUR_MS = 3_600_000
+_DAY_MS = 86_400_000
+_STEPS = ((6 * _HOUR_MS, 60_000), (2 * _DAY_MS, 600_000))
+
+
+class TimesJson(Struct, frozen=True):
+    """Time from acceptance to delivery, in milliseconds: half, nine tenths, 99 of 100 needed no longer.
+
+    From buckets of 32 %, interpolated.
+    """
+
+    p50: int | None
+    p90: int | None
+    p99: int | None
+
+
+class CostJson(Struct, frozen=True):
+    """What a currency was charged, exactly; and that over the delivered ones of the messages it was charged for, to six
+    places."""
+
+    amount: str
+    per_delivered: str | None
+
+
+class TotalJson(Struct, frozen=True, kw_only=True):
+    """What became of some messages.
+
+    `states`: how many are in each; `statuses`: how many owe or owed each status to Smartico. `delivered`: those in the
+    states delivered and read. `handed`: those that a provider took, and those that ended (submitted, sent, delivered,
+    read, failed, rejected). `delivery_rate`: delivered over handed, 0 to 1; null where none was handed. `cost`: by
+    currency.
+    """
+
+    messages: int
+    states: dict[str, int]
+    statuses: dict[str, int]
+    delivered: int
+    handed: int
+    delivery_rate: float | None
+    time_to_delivery_ms: TimesJson
+    parts: int
+    cost: dict[str, CostJson]
+
+
+class GroupJson(TotalJson, frozen=True, kw_only=True):
+    """One group. `key` has a value for each dimension of `by`; an hour is its beginning, a day its date."""
+
+    key: dict[str, str]
+
+
+class StatsJson(Struct, frozen=True, kw_only=True):
+    """The messages accepted at `since` or later and before `until`, group by group in the order of their keys."""
+
+    since: str
+    until: str
+    by: list[str]
+    time_zone: str
+    computed_at: str
+    items: list[GroupJson]
+    total: TotalJson
+
+
+class _Question(Struct, frozen=True):
+    since: Millis
+    until: Millis | None
+    by: tuple[Dimension, ...]
+
+
+class _Kept(Struct, frozen=True):
+    answer: StatsJson
+    good_until: Millis
+
+
+def recent(now: Millis, length: Millis) -> Millis:
+    """The beginning of the last hours or days, as a round time, so that people who ask in turn ask the same.
+
+    Up to six hours whole minutes, up to two days ten of them, then whole hours; never later than asked for.
+    """
+    step = next((step for most, step in _STEPS if length <= most), _HOUR_MS)
+    return (now - length) // step * step
+
+
+class Stats:
+    """Statistics of a store. `clock` gives the time; at most `max_entries` answers are kept.
+
+    One computation runs at a time, so that searches find the other connections free; whoever asks what is being
+    computed waits for that.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], Millis], *, max_entries: int = 64) -> None:
+        self._store = store
+        self._clock = clock
+        self._max_entries = max_entries
+        self._kept: OrderedDict[_Question, _Kept] = OrderedDict()  # what was asked for last is at the end
+        self._running: dict[_Question, asyncio.Task[StatsJson]] = {}
+        self._turn = asyncio.Lock()
+
+    async def get(
+        self, since: Millis, until: Millis | None = None, by: Sequence[Dimension] = ()
+    ) -> StatsJson:
+        """The messages accepted at `since` or later and before `until` (None: now). Raises StoreError, TooManyRows.
+
+        An open end, and a `since` from `recent`, let many share an answer.
+        """
+        question = _Question(since, until, tuple(dict.fromkeys(by)))
+        kept = self._kept.get(question)
+        if kept and self._clock() <= kept.good_until:
+            self._kept.move_to_end(question)
+            return kept.answer
+        task = self._running.get(question)
+        if task is None:
+            task = asyncio.create_task(self._compute(question), name="stats")
+            self._running[question] = task
+            task.add_done_callback(partial(self._end, question))
+        return await asyncio.shield(task)  # it belongs to nobody: whoever gives up takes it from none
+
+    def _end(self, question: _Question, task: asyncio.Task[StatsJson]) -> None:
+        del self._running[question]
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; if nobody does any more, it is no news
+
+    async def _compute(self, question: _Question) -> StatsJson:
+        async with self._turn:
+            began = self._clock()
+            until = began if question.until is None else question.until
+            rows = await self._store.search(lambda tx: read_rows(tx, question.since, until, question.by))
+            groups, total = await asyncio.to_thread(summarise, rows)
+            ended = self._clock()
+        answer = StatsJson(
+            since=format_time(question.since),
+            until=format_time(until),
+            by=[each.value for each in question.by],
+            time_zone="UTC",
+            computed_at=format_time(began),
+            items=[_group(question.by, key, figures) for key, figures in groups.items()],
+            total=TotalJson(**_figures(total)),
+        )
+        fresh = max(_FRESH_MS, _FRESH_TIMES * (ended - began))
+        self._kept[question] = _Kept(answer, began + fresh)
+        self._kept.move_to_end(question)
+        while len(self._kept) > self._max_entries:
+            self._kept.popitem(last=False)
+        return answer
+
+
+def _group(by: Sequence[Dimension], key: Key, figures: Figures) -> GroupJson:
+    named = {each.value: _value(each, value) for each, value in zip(by, key, strict=True)}
+    return GroupJson(key=named, **_figures(figures))
+
+
+def _value(dimension: Dimension, value: str | int) -> str:
+    match dimension:
+        case Dimension.HOUR:
+            return format_time(int(value) * _HOUR_MS)
+        case Dimension.DAY:
+            return format_time(int(value) * _DAY_MS)[:10]
+        case _:
+            return str(value)
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    return {
+        "messages": figures.messages,
+        "states": figures.states,
+        "statuses": figures.statuses,
+        "delivered": figures.delivered,
+        "handed": figures.handed,
+        "delivery_rate": None if figures.delivery_rate is None else round(figures.delivery_rate, 6),
+        "time_to_delivery_ms": TimesJson(*(quantile(figures, share) for share in (0.5, 0.9, 0.99))),
+        "parts": figures.parts,
+        "cost": {
+            currency: CostJson(_text(cost.amount), _text(cost.per_delivered()))
+            for currency, cost in sorted(figures.costs.items())
+        },
+    }
+
+
+def _text(amount: Decimal | None) -> Any:
+    return None if amount is None else format(amount, "f")

@@ -1,0 +1,100 @@
+"""Signing in and out, the colours, the search box, and the files that pages load."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from litestar import Request, Response, get
+from litestar.datastructures import Cookie
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from bridge.core.model import id_from_text
+from bridge.store.search import addresses_in
+from bridge.web.context import WebContext
+from bridge.web.ops.rendering import STATIC
+from bridge.web.ops.sessions import Attempts, session_cookie, sign_in, sign_out
+from bridge.web.ops.visit import HEADERS, Answer, Refused, Visit, html, page, redirect
+
+__all__ = ["door_routes"]
+
+_YEAR = 365 * 86_400
+
+
+def door_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
+    """The routes, bound to a service."""
+    attempts = Attempts()
+
+    async def enter(visit: Visit) -> Answer:
+        fields = await visit.open_form()
+        to = _inside(fields.get("next", ""))
+        if attempts.too_many(ctx, visit.request):
+            raise Refused(429, "Too many attempts", "Wait a minute, then sign in again.")
+        signed = await sign_in(ctx, fields.get("token", ""))
+        if signed is None:
+            attempts.failed(ctx, visit.request)
+            problem = "Nobody has this token. Tokens are case-sensitive and have no spaces."
+            return html(visit, "sign_in.html", status=401, next=to, problem=problem)
+        return redirect(to, [session_cookie(ctx, signed[1])])
+
+    @get("/ops/static/{name:str}", include_in_schema=False, sync_to_thread=False)
+    def static(request: Request, name: FromPath[str]) -> Response[bytes]:  # type: ignore[type-arg]
+        found = STATIC.get(name)
+        if found is None:
+            raise NotFoundException("there is no such file")
+        kept = {"Cache-Control": "public, max-age=31536000, immutable"} if request.query_params.get("v") else {}
+        return Response(found.content, media_type=found.media_type, headers={**HEADERS, **kept})
+
+    return [
+        page(ctx, "/ops/sign-in", _sign_in, anyone=True),
+        page(ctx, "/ops/sign-in", enter, method="POST", anyone=True),
+        page(ctx, "/ops/sign-out", _leave, method="POST"),
+        page(ctx, "/ops/theme", _theme, method="POST", anyone=True),
+        page(ctx, "/ops/search", _search, method="POST"),
+        static,
+    ]
+
+
+async def _sign_in(visit: Visit) -> Answer:
+    to = _inside(visit.query("next"))
+    return redirect(to) if visit.signed else html(visit, "sign_in.html", next=to, problem="")
+
+
+async def _leave(visit: Visit) -> Answer:
+    await sign_out(visit.ctx, visit.request)
+    return redirect("/ops/sign-in", [session_cookie(visit.ctx, "", max_age=0)])
+
+
+async def _theme(visit: Visit) -> Answer:
+    fields = await visit.open_form()
+    theme = fields.get("theme", "")
+    cookie = Cookie(
+        key="bridge_theme",
+        value=theme if theme in ("dark", "light") else "",
+        max_age=_YEAR,
+        path="/ops",
+        secure=visit.ctx.secure_cookies,
+        httponly=True,
+        samesite="lax",
+    )
+    return redirect(_inside(fields.get("next", "")), [cookie])
+
+
+async def _search(visit: Visit) -> Answer:
+    """Where the answer is. A number or an address goes into no address of a page: its keyed hash does."""
+    text = visit.fields.get("text", "").strip()
+    if not text:
+        return redirect("/ops/messages")
+    found = addresses_in(text, visit.ctx.default_region)
+    if found and ("@" in text or text.startswith("+") or id_from_text(text) is None and not text.isalnum()):
+        return redirect(f"/ops/messages?{urlencode({'address': visit.ctx.store.vault.hash(found[0]).hex()})}")
+    if found:  # digits alone may be an id as well
+        hashes = [visit.ctx.store.vault.hash(each).hex() for each in found]
+        return redirect(f"/ops/messages?{urlencode({'query': text, 'address': ','.join(hashes)})}")
+    return redirect(f"/ops/messages?{urlencode({'query': text})}")
+
+
+def _inside(to: str) -> str:
+    """A page of ours; anything else leads to the overview."""
+    return to if to.startswith("/ops/") and "\\" not in to and not any(ord(sign) < 33 for sign in to) else "/ops/"
