@@ -164,6 +164,9 @@ UPDATE sends SET phase = 'review' WHERE message_id = :message_id
 -- name: delete_send
 DELETE FROM sends WHERE message_id = :message_id
 
+-- name: give_up_send
+DELETE FROM sends WHERE message_id = :message_id AND phase = 'review'
+
 -- name: sends_now
 SELECT message_id, phase, provider, handed_at FROM sends WHERE message_id IN (:list)
 
@@ -300,6 +303,9 @@ ON CONFLICT (provider, provider_message_id) DO NOTHING RETURNING 1
 
 -- ===== reports =====
 
+-- name: dead_statuses
+SELECT message_id, status FROM reports WHERE message_id IN (:list) AND state = 'dead'
+
 -- name: pending_statuses
 SELECT message_id, status FROM reports WHERE message_id IN (:list) AND state = 'pending'
 
@@ -385,9 +391,6 @@ DELETE FROM review_members WHERE subject = :subject
 
 -- name: delete_one_member
 DELETE FROM review_members WHERE review_id = :review_id AND subject = :subject
-
--- name: delete_members
-DELETE FROM review_members WHERE review_id = :review_id
 
 -- name: has_members
 SELECT 1 FROM review_members WHERE review_id = :review_id LIMIT 1
@@ -544,11 +547,11 @@ WHERE state = 'pending' AND due_at IS NOT NULL AND owed_at <= :until LIMIT :limi
 SELECT source, state, attempts, due_at, last_error FROM forwards
 WHERE source IN (:list) AND kind = :kind ORDER BY id
 
--- name: forwards_of_key
-SELECT id FROM forwards WHERE key = :key AND kind = :kind
+-- name: due_forward_of_key
+SELECT id FROM forwards WHERE key = :key AND kind = :kind AND state = 'pending' AND due_at IS NOT NULL
 
 -- name: forget_forwards
-DELETE FROM forwards WHERE key = :key AND kind = :kind
+DELETE FROM forwards WHERE key = :key AND kind = :kind RETURNING id
 
 -- name: count_pending_forwards
 SELECT kind, count(*) FROM forwards WHERE state = 'pending' GROUP BY kind

@@ -51,7 +51,7 @@ HOT = (
     "message_callbacks", "message_reports", "message_steps", "message_inbound", "message_communications",
     "known_communications", "messages_of_user", "untied_communications", "tie_communication", "forget_communications",
     "due_forwards", "next_forward_due", "forward_payloads", "pending_forwards", "finish_forward", "release_forward",
-    "aged_forwards", "forwards_of_sources", "forwards_of_key", "forget_forwards", "count_pending_forwards",
+    "aged_forwards", "forwards_of_sources", "due_forward_of_key", "forget_forwards", "count_pending_forwards",
 )  # fmt: skip
 
 # What is due is found in the order of an index.
