@@ -186,7 +186,9 @@ class Applying:
         ext_user_id, address = row or ("", None)
         if address is not None:
             await contacts.close_channel_of_address(self._tx, address, message.channel, reason, self._now)
-        elif message.type == "cim":
+        # Of a contact that is kept elsewhere only the user tells whose address it was; but a preview of an e-mail went
+        # to somebody else.
+        if message.type == "cim" or (self._rules.contacts_elsewhere and message.type != "email"):
             await contacts.close_channel_of_user(self._tx, ext_user_id, message.channel, reason, self._now)
 
     def _happened(self, message: MessageView, happening: Happening, report: DeliveryReport) -> str:
@@ -239,7 +241,7 @@ class Applying:
         keyword: str,
         message_id: MessageId | None,
     ) -> None:
-        """Owes it to the operator's own API (docs/forwarding.md has the form)."""
+        """Owes it to the operator's own API (docs/surfaces.md has the form)."""
         payload = {
             "provider": self._provider,
             "provider_message_id": inbound.provider_message_id,
@@ -272,6 +274,9 @@ class Applying:
         await contacts.close_channel_of_address(self._tx, address, channel, reason, self._now)
         if message_id is None:
             return
+        if self._rules.contacts_elsewhere:
+            row = await self._tx.one("person_of_message", id=message_id)
+            await contacts.close_channel_of_user(self._tx, row[0] if row else "", channel, reason, self._now)
         if message_id not in self._messages:
             self._messages |= await messages.load_messages(self._tx, [message_id])
         message = self._messages[message_id]

@@ -193,6 +193,12 @@ DELETE FROM texts WHERE message_id = :message_id
 -- name: forget_address
 UPDATE messages SET address_hash = NULL, address_masked = NULL WHERE ext_user_id = :ext_user_id
 
+-- name: addresses_of_messages
+SELECT DISTINCT address_hash FROM messages WHERE ext_user_id = :ext_user_id AND address_hash IS NOT NULL
+
+-- name: message_of_another
+SELECT 1 FROM messages WHERE address_hash = :hash AND ext_user_id <> :ext_user_id LIMIT 1
+
 -- name: texts_of_user
 SELECT t.message_id FROM texts AS t JOIN messages AS m ON m.id = t.message_id WHERE m.ext_user_id = :ext_user_id
 

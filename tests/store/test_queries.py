@@ -43,7 +43,7 @@ HOT = (
     "sends_now", "handed_sends", "expired_sends", "sends_of_user", "texts_of_user", "forget_address",
     "messages_of_provider_ids", "price_of", "set_price", "prices_of_message",
     "waiting_sizes", "get_batches", "count_waiting", "finish_batch",
-    "callback_outcomes", "awaited_roots", "orphans_of", "delete_orphans_of", "old_orphans", "mark_orphan",
+    "callback_outcomes", "awaited_roots", "take_orphans", "old_orphans", "mark_orphan",
     "pending_statuses", "due_reports", "next_report_due", "next_lane", "finish_report", "postpone_report",
     "release_reports", "revive_report", "aged_reports", "count_pending_reports", "count_dead_reports",
     "subjects_in_review", "reviews_of_subject", "delete_member", "has_members", "members_of", "count_reviews",
