@@ -79,6 +79,7 @@ def build_rules(settings: Settings, providers: Mapping[str, Provider]) -> Rules:
         ),
         keywords=frozenset("".join(text_words(each)) for each in settings.opt_out.keywords),
         settle_ms=round(smartico.settle_seconds * 1000) + _ANSWER_MARGIN_MS,
+        contacts_elsewhere=settings.contacts.source == "http",
         forwards=_forwards(settings),
     )
 

@@ -8,6 +8,7 @@ another type, or too long): nothing is cut, and nothing is lost.
 
 from __future__ import annotations
 
+import json
 import re
 from hashlib import blake2b
 from typing import Any
@@ -104,11 +105,35 @@ def _read_object(raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise _WrongError("the notification is not UTF-8") from None
     value = read_json(_OBJECT, raw)
-    if value is None:
+    halves = value is None
+    if halves:
+        value = _read_halves(raw)
+    if not isinstance(value, dict):
         raise _WrongError("the notification is no JSON object that can be read")
     if _deeper(value, _DEEPEST):
         raise _WrongError("the notification is nested too deeply")
-    return value
+    return _mended(value) if halves else value
+
+
+def _read_halves(raw: bytes) -> Any:
+    """JSON that msgspec gives up for half a surrogate pair, as in a text that was cut within an emoji."""
+    try:
+        return json.loads(raw, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def _mended(value: Any) -> Any:
+    """With the replacement character for every half."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_mended(name): _mended(each) for name, each in value.items()}
+    return [_mended(each) for each in value] if isinstance(value, list) else value
 
 
 def _deeper(value: Any, levels: int) -> bool:

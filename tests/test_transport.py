@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -133,6 +134,34 @@ async def test_a_giant_answer_is_not_read(transport: Transport) -> None:
     """No more than the limit is kept, and nothing of it is believed."""
     async with listening(answer(b"HTTP/1.1 200 OK\r\n", b"x" * (MAX_ANSWER + 1))) as peer:
         assert await transport.exchange(Request("GET", peer.url, 10.0)) == NoReply("the answer is too large")
+
+
+async def test_a_compressed_answer_is_not_unpacked() -> None:
+    """A thousand bytes that would be a gigabyte stay a thousand bytes; what the status says still counts."""
+    small = gzip.compress(gzip.compress(bytes(50_000_000)))
+    transport = ProviderTransport(4)
+    head = b"HTTP/1.1 429 Later\r\ncontent-encoding: gzip, gzip\r\n"
+    async with listening(answer(head, small)) as peer:
+        outcome = await transport.exchange(Request("GET", peer.url, 5.0))
+        assert isinstance(outcome, Reply)
+        assert (outcome.status, outcome.body) == (429, b"")
+        assert b"accept-encoding: identity" in peer.requests[0].lower()
+    await transport.close()
+
+
+async def test_headers_that_are_no_ascii_leave_as_they_came() -> None:
+    """Latin-1 as HTTP has it, anything else as UTF-8; what no header can hold is certainly not sent."""
+    transport = ProviderTransport(4)
+    async with listening(answer(b"HTTP/1.1 200 OK\r\n")) as peer:
+        headers = {"X-Brand": "K\xf6ln", "X-Other": "\u0141\u00f3d\u017a"}
+        assert isinstance(await transport.exchange(Request("GET", peer.url, 5.0, headers)), Reply)
+        assert b"K\xf6ln" in peer.requests[0]
+        assert "\u0141\u00f3d\u017a".encode() in peer.requests[0]
+        for value in ("a\r\nb: c", "half \ud83d"):
+            outcome = await transport.exchange(Request("GET", peer.url, 5.0, {"X-Brand": value}))
+            assert isinstance(outcome, NoConnection), value
+        assert len(peer.requests) == 1
+    await transport.close()
 
 
 async def test_a_cut_answer_is_doubt(transport: Transport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -161,6 +162,44 @@ def test_a_wrong_password_is_about_us(run: Callable[..., None]) -> None:
         assert not server.ledger.mails
 
     run(use, SmtpConfig(username="bridge", password="another"), user="bridge")
+
+
+@pytest.mark.parametrize("answer", [b"250 ok", b"200 ok", b"what?", b"354"])
+def test_without_a_go_ahead_nothing_was_taken(run: Callable[..., None], answer: bytes) -> None:
+    """An answer to DATA that is no go-ahead is no acceptance, whatever it says; the connection is not used again."""
+
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while line := await reader.readline():
+                is_data = line.startswith(b"DATA")
+                writer.write((answer if is_data else b"250 ok") + b"\r\n")
+                if is_data and answer == b"354":
+                    await reader.readuntil(b"\r\n.\r\n")
+                    writer.write(b"what?\r\n")
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        ended.set()
+
+    async def use(_: MailTransport, __: SmtpSimulator) -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        transport = MailTransport(MailServer("127.0.0.1", port, "", Secret(""), "none"))
+        outcome = await transport.exchange(mail())
+        if answer == b"354":
+            assert isinstance(outcome, MailReply | NoReply)
+            assert not (isinstance(outcome, MailReply) and 200 <= outcome.code < 600)
+        else:
+            assert isinstance(outcome, NoConnection)
+        await ended.wait()  # it was not kept
+        await transport.close()
+        server.close()
+        await server.wait_closed()
+
+    run(use)
 
 
 @pytest.mark.parametrize("silently", [True, False])

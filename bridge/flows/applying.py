@@ -58,12 +58,12 @@ async def adopt_orphans(
 ) -> list[DueReport]:
     """Applies the elements that waited for these provider ids. Gives the reports that are due next."""
     parse = rules.providers[provider].parse_callback
+    applying = Applying(tx, rules, provider, now)
     elements: list[tuple[Arrived, Element]] = []
     for root in sorted(await inbox.awaited(tx, provider, roots)):
-        orphans = await inbox.take_orphans(tx, provider, root)
-        await review.settle_subjects(tx, [orphan.digest for orphan in orphans], now)
+        orphans = await applying.take_orphans(root)
         elements += [(orphan, each.element) for orphan in orphans for each in parse(orphan.raw)]
-    return await Applying(tx, rules, provider, now).apply(elements) if elements else []
+    return await applying.apply(elements) if elements else []
 
 
 class Applying:
@@ -83,6 +83,7 @@ class Applying:
         self._messages: dict[MessageId, MessageView] = {}
         self._outcomes: dict[tuple[MessageId, bytes], str] = {}
         self._understood: list[Understood] = []
+        self._adopted: set[bytes] = set()
         self.orphaned: list[str] = []
 
     async def apply(self, elements: Sequence[tuple[Arrived, Element]]) -> list[DueReport]:
@@ -92,6 +93,14 @@ class Applying:
             await self.apply_one(arrived, element)
         await inbox.put_callbacks(self._tx, self._understood)
         return await self._saving.write()
+
+    async def take_orphans(self, root: str) -> list[Arrived]:
+        """The elements that waited for this provider id. They are about to be applied, and so out of review."""
+        orphans = await inbox.take_orphans(self._tx, self._provider, root)
+        digests = [orphan.digest for orphan in orphans]
+        await review.settle_subjects(self._tx, digests, self._now)
+        self._adopted.update(digests)
+        return orphans
 
     async def apply_one(self, arrived: Arrived, element: Element) -> None:
         match element:
@@ -122,6 +131,8 @@ class Applying:
             return
         before = self._outcomes.get((message.id, arrived.digest))
         if before is not None and (before != "unmapped" or not known):
+            if before == "unmapped" and arrived.digest in self._adopted:
+                await self._unmapped(arrived, report)  # it waited twice, and still has to be looked at
             return
         if not known:
             await self._unmapped(arrived, report)
@@ -150,7 +161,7 @@ class Applying:
             return
         self._ids[report.provider_message_id] = message.id
         await messages.add_provider_id(self._tx, message, report.provider_message_id, report.step)
-        for orphan in await inbox.take_orphans(self._tx, self._provider, report.provider_message_id):
+        for orphan in await self.take_orphans(report.provider_message_id):
             for each in self._rules.providers[self._provider].parse_callback(orphan.raw):
                 await self.apply_one(orphan, each.element)
 
@@ -175,7 +186,9 @@ class Applying:
         ext_user_id, address = row or ("", None)
         if address is not None:
             await contacts.close_channel_of_address(self._tx, address, message.channel, reason, self._now)
-        elif message.type == "cim":
+        # Of a contact that is kept elsewhere only the user tells whose address it was; but a preview of an e-mail went
+        # to somebody else.
+        if message.type == "cim" or (self._rules.contacts_elsewhere and message.type != "email"):
             await contacts.close_channel_of_user(self._tx, ext_user_id, message.channel, reason, self._now)
 
     def _happened(
@@ -230,7 +243,7 @@ class Applying:
         keyword: str,
         message_id: MessageId | None,
     ) -> None:
-        """Owes it to the operator's own API (docs/forwarding.md has the form)."""
+        """Owes it to the operator's own API (docs/surfaces.md has the form)."""
         payload = {
             "provider": self._provider,
             "provider_message_id": inbound.provider_message_id,
@@ -263,6 +276,9 @@ class Applying:
         await contacts.close_channel_of_address(self._tx, address, channel, reason, self._now)
         if message_id is None:
             return
+        if self._rules.contacts_elsewhere:
+            row = await self._tx.one("person_of_message", id=message_id)
+            await contacts.close_channel_of_user(self._tx, row[0] if row else "", channel, reason, self._now)
         if message_id not in self._messages:
             self._messages |= await messages.load_messages(self._tx, [message_id])
         message = self._messages[message_id]

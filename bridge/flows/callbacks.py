@@ -203,7 +203,7 @@ async def _keep_failed(
 async def adopt_stragglers(
     store: Store, rules: Rules, now: Millis, reported: Reported, limit: int = 1000
 ) -> int:
-    """Adopts orphans whose message is known after all. Says how many provider ids there were.
+    """Adopts orphans whose message is known after all. Says of how many provider ids.
 
     Only where several processes share the database: of two transactions at the same moment, one that keeps an element
     of an unknown message and one that learns the message's provider id, neither sees the other.
@@ -212,7 +212,7 @@ async def adopt_stragglers(
     for provider in sorted({provider for provider, _ in rows} & set(rules.providers)):
         roots = [root for name, root in rows if name == provider]
         reported(await store.write(_adopt(rules, provider, roots, now)))
-    return len(rows)
+    return sum(provider in rules.providers for provider, _ in rows)
 
 
 def _adopt(rules: Rules, provider: str, roots: Sequence[str], now: Millis) -> Job[list[DueReport]]:

@@ -117,9 +117,11 @@ async def erase(
 
     Gives what was erased and the reports that are due next; None where nothing is known of the person.
     """
-    contact = await contacts.get_contact(tx, ext_user_id)
+    addresses = await contacts.own_addresses(tx, ext_user_id)
     known = await contacts.delete_contact(tx, ext_user_id)
-    noted = await _forget_notifications(tx, ext_user_id, contact, now)
+    for address in addresses:
+        await contacts.forget_address(tx, address)
+    noted = await _forget_notifications(tx, ext_user_id, addresses, now)
     unsent = await tx.all("sends_of_user", ext_user_id=ext_user_id)
     due = await sending.fail_unsent(tx, rules, ext_user_id, now)
     texts = await tx.all("texts_of_user", ext_user_id=ext_user_id)
@@ -131,12 +133,10 @@ async def erase(
     return Erased(sum(phase == "queued" for _, phase, _ in unsent), len(texts)), due
 
 
-async def _forget_notifications(tx: Tx, ext_user_id: str, contact: Contact | None, now: Millis) -> int:
+async def _forget_notifications(tx: Tx, ext_user_id: str, addresses: Sequence[bytes], now: Millis) -> int:
     """What Smartico told of its communications with the person, and what was to be passed on; says how much."""
     gone = await forwards.forget(tx, forwards.COMMUNICATION, ext_user_id)
-    for address in (contact.phone, contact.email) if contact else ():
-        hashed = tx.vault.hash(address) if address else None
-        if hashed and not await tx.all("contacts_with_address", hash=hashed):
-            gone += await forwards.forget(tx, forwards.INBOUND, hashed.hex())
+    for address in addresses:
+        gone += await forwards.forget(tx, forwards.INBOUND, address.hex())
     await review.settle_subjects(tx, gone, now)
     return len(gone) + await communications.forget(tx, ext_user_id)

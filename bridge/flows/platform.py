@@ -22,6 +22,12 @@ __all__ = ["Platform"]
 _log = structlog.get_logger()
 
 _STOPPING = Away("the bridge is stopping")
+_CROWDED = Away("too many users are being asked for")
+_AT_ONCE = 64  # questions under way; the next ones wait
+_MOST = 2_000  # questions under way or waiting
+_ENOUGH = 3  # questions in a row without an answer: then the platform is away, and asked now and then
+_FIRST_PAUSE: Millis = 500
+_LONGEST_PAUSE: Millis = 5_000
 
 
 class _Kept(Struct, frozen=True):
@@ -45,8 +51,10 @@ class _Question:
 
 class Platform:
     """Finds users. `exchange` performs a request, `clock` gives the time; 0 seconds: such answers are not kept.
+    `max_questions`: how many may be under way or waiting.
 
-    `away` says why the platform is away, by the last question to it; it is empty where it is not.
+    `away` says why the platform is away, by the last question to it; it is empty where it is not. While it is away one
+    question at a time finds out whether it is back, and everybody else is told so at once: nobody waits for nothing.
     """
 
     def __init__(
@@ -58,6 +66,7 @@ class Platform:
         cache_seconds: float,
         not_found_cache_seconds: float,
         max_entries: int = 100_000,
+        max_questions: int = _MOST,
     ) -> None:
         self.away = ""
         self._directory = directory
@@ -66,9 +75,13 @@ class Platform:
         self._known_for: Millis = round(cache_seconds * 1000)
         self._unknown_for: Millis = round(not_found_cache_seconds * 1000)
         self._max_entries = max_entries
+        self._max_questions = max_questions
         self._kept: OrderedDict[str, _Kept] = OrderedDict()  # who was asked for last is at the end
         self._questions: dict[str, _Question] = {}
         self._closed = False
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._failures = 0  # in a row
+        self._ask_at: Millis = 0  # while it is away: when it is asked again
 
     async def find(self, ext_user_id: str) -> Answer:
         """Who the user is, from memory or from the platform. Raises what `exchange` raises: that is a bug."""
@@ -80,8 +93,9 @@ class Platform:
             request = build_lookup(self._directory, ext_user_id)
             if isinstance(request, UnknownUser):
                 return request
-            if self._closed:
-                return _STOPPING
+            not_now = self._not_now()
+            if not_now is not None:
+                return not_now
             question = self._begin(ext_user_id, request)
         return await asyncio.shield(question.answer)
 
@@ -109,8 +123,28 @@ class Platform:
         question.task.add_done_callback(lambda _: self._end(ext_user_id, question))
         return question
 
+    def _not_now(self) -> Away | None:
+        """Why nobody is asked at this moment. Where the platform is away, whoever is let through is the probe."""
+        if self._closed:
+            return _STOPPING
+        if len(self._questions) >= self._max_questions:
+            return _CROWDED
+        if self._failures < _ENOUGH:
+            return None
+        now = self._clock()
+        if now < self._ask_at <= now + _LONGEST_PAUSE:  # a clock that was set back must not make it longer
+            return Away(self.away)
+        self._ask_at = now + _LONGEST_PAUSE
+        return None
+
     async def _ask(self, request: Request) -> Answer:
-        return read_lookup(self._directory, await self._exchange(request))
+        waits = self._slots.locked()
+        async with self._slots:
+            if waits and self._failures >= _ENOUGH:
+                return Away(self.away)  # it went away while this one waited
+            answer = read_lookup(self._directory, await self._exchange(request))
+        self._note(answer)
+        return answer
 
     def _end(self, ext_user_id: str, question: _Question) -> None:
         del self._questions[ext_user_id]
@@ -122,7 +156,6 @@ class Platform:
             question.answer.set_exception(error)
             return
         answer = question.task.result()
-        self._note(answer)
         if question.keep:
             self._keep(ext_user_id, answer)
         question.answer.set_result(answer)
@@ -130,6 +163,10 @@ class Platform:
     def _note(self, answer: Answer) -> None:
         """Says when the platform goes away, and when it is back."""
         was_away, self.away = self.away, answer.reason if isinstance(answer, Away) else ""
+        self._failures = self._failures + 1 if self.away else 0
+        if self._failures >= _ENOUGH:
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE << min(self._failures - _ENOUGH, 10))
+            self._ask_at = self._clock() + pause
         if self.away and not was_away:
             _log.warning("the operator's platform cannot be asked", reason=self.away)
         elif was_away and not self.away:

@@ -29,6 +29,7 @@ __all__ = ["Actor", "Replayed", "dismiss", "replay", "replay_reports"]
 
 _log = structlog.get_logger()
 _CHUNK = 500
+_DISMISSALS = 10  # times that what came to an item meanwhile is dropped, too; then it stays open
 
 
 class Actor(Struct, frozen=True):
@@ -77,20 +78,28 @@ async def dismiss(store: Store, item: ReviewItem, actor: Actor, now: Millis) -> 
 
     async def drop(tx: Tx, members: list[Member]) -> int:
         for member in members:
-            if item.kind is Kind.UNKNOWN_SEND:
-                await tx.run("delete_send", message_id=member.subject)
+            given_up = item.kind is Kind.UNKNOWN_SEND and await tx.run(
+                "give_up_send", message_id=member.subject
+            )
+            if given_up:  # else somebody has decided otherwise meanwhile
                 await messages.add_step(tx, member.subject, now, "dismissed", actor.reason, actor.name)
             await review.drop_member(tx, item.id, member.subject)
         return len(members)
 
     async def close(tx: Tx) -> bool:
         closed = await review.close_review(tx, item.id, actor.name, actor.reason, now)
-        await _audit(actor, "review.dismiss", {"review": item.id}, now)(tx)
+        if closed:
+            await _audit(actor, "review.dismiss", {"review": item.id}, now)(tx)
         return closed
 
-    while chunk := await store.read(_members_after(item.id, b"")):
-        await store.write(_bound(drop, chunk))
-    return await store.write(close)
+    for _ in range(_DISMISSALS):
+        while chunk := await store.read(_members_after(item.id, b"")):
+            await store.write(_bound(drop, chunk))
+        if await store.write(close):
+            return True
+        if not await store.read(_members_after(item.id, b"")):
+            break  # it was closed, or resolved, by others
+    return False
 
 
 async def replay_reports(

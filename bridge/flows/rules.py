@@ -57,6 +57,7 @@ class Rules(Struct, frozen=True):
     reports: ReportRules
     keywords: frozenset[str]
     settle_ms: int
+    contacts_elsewhere: bool = False  # the operator's platform has them, not our table
     forwards: frozenset[str] = frozenset()  # which kinds are passed on: communication, inbound
 
     def gateway(self, name: str) -> GatewayRules:

@@ -87,25 +87,27 @@ def _is_latest(state: SendState | None, send: Send, result: Result) -> bool:
 
 
 async def settle_lookup(
-    tx: Tx, rules: Rules, provider: str, send: Send, result: LookupResult, now: Millis
+    tx: Tx, rules: Rules, provider: str, send: Send, result: LookupResult, asked_at: Millis, now: Millis
 ) -> list[DueReport]:
-    """Stores what the provider knew of a perhaps-sent message, and decides when its time is up."""
+    """Stores what the provider knew of a perhaps-sent message when it was asked, and decides when its time was up."""
     settling = _Settling(tx, rules, provider, now)
-    await settling.lookup(send, result)
+    await settling.lookup(send, result, asked_at)
     return await settling.write()
 
 
 async def prove(tx: Tx, rules: Rules, provider: str, named: Sequence[str], now: Millis) -> list[DueReport]:
     """Callbacks name these messages, perhaps by our own ids: those of them that were perhaps sent, were.
 
-    Gives the reports that are due next. A provider that can be asked has ids of its own, and is asked.
+    Also those that are to be sent again: only who had the message can name its id. What is being handed over at this
+    moment learns of it with its answer. Gives the reports that are due next. A provider that can be asked has ids of
+    its own, and is asked.
     """
     own = {message_id: text for text in named if (message_id := id_from_text(text)) is not None}
     if rules.providers[provider].asks or not own:
         return []
     settling = _Settling(tx, rules, provider, now)
     for message_id, state in (await sends.states(tx, sorted(own))).items():
-        if state.provider == provider and state.phase in ("lookup", "review"):
+        if state.provider == provider and state.phase != "handed":
             await settling.found(message_id, own[message_id])
     return await settling.write()
 
@@ -217,7 +219,7 @@ class _Settling:
             case _:
                 assert_never(result)
 
-    async def lookup(self, send: Send, result: LookupResult) -> None:
+    async def lookup(self, send: Send, result: LookupResult, asked_at: Millis) -> None:
         state = (await sends.states(self._tx, [send.message_id])).get(send.message_id)
         if state is None or state.phase != "lookup" or state.handed_at != send.handed_at:
             return  # settled meanwhile; an old answer decides nothing
@@ -225,9 +227,9 @@ class _Settling:
             case Found(provider_message_id):
                 await self.found(send.message_id, provider_message_id)
             case NoTrace():
-                await self._no_trace(send)
+                await self._no_trace(send, asked_at)
             case LookupFailed(reason):
-                await self._lookup_failed(send, reason)
+                await self._lookup_failed(send, reason, asked_at)
             case _:
                 assert_never(result)
 
@@ -291,12 +293,12 @@ class _Settling:
             tries=(send.tries if send else 0) if tries is None else tries,
         )
 
-    async def _no_trace(self, send: Send) -> None:
+    async def _no_trace(self, send: Send, asked_at: Millis) -> None:
         own = id_text(send.message_id)
         if await inbox.awaited(self._tx, self._provider, [own]):
             await self.found(send.message_id, own)  # a callback names the message by our id: it was taken
             return
-        if self._now < decided_at(self._rules, self._provider, send):
+        if asked_at < decided_at(self._rules, self._provider, send):
             await self._ask_again(send)
             return
         match self._rules.provider_rules[self._provider].unknown_send:
@@ -317,10 +319,10 @@ class _Settling:
         reason = "the provider has no trace of it"
         await self._requeue(send.message_id, "sent_again", reason, due_at=self._now + int(delay), tries=tries)
 
-    async def _lookup_failed(self, send: Send, reason: str) -> None:
+    async def _lookup_failed(self, send: Send, reason: str, asked_at: Millis) -> None:
         """No answer says nothing, so it decides nothing; but it is shown once a message could not be sent any more."""
         too_old = send.created_at + self._rules.gateway(send.gateway).max_age_ms
-        if self._now < max(too_old, decided_at(self._rules, self._provider, send)):
+        if asked_at < max(too_old, decided_at(self._rules, self._provider, send)):
             await self._ask_again(send)
         else:
             await self._to_review(send, f"perhaps sent, and the provider cannot be asked ({reason})")

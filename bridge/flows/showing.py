@@ -24,6 +24,7 @@ __all__ = [
     "ReportJson",
     "ReviewJson",
     "contact_json",
+    "mask_json",
     "message_json",
     "message_with_timeline",
     "report_id",
@@ -189,6 +190,18 @@ def hide_addresses(text: str) -> str:
     """A text with everything masked that may be a number or an address, but for ids and times."""
     parts = _KEPT.split(text)
     return "".join(part if number % 2 else _HIDDEN.sub("•••", part) for number, part in enumerate(parts))
+
+
+def mask_json(value: Any) -> Any:
+    """The same with everything in it masked that may be a number or an address."""
+    if isinstance(value, dict):
+        return {name: mask_json(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [mask_json(each) for each in value]
+    if isinstance(value, str):
+        return hide_addresses(value)
+    shown = hide_addresses(str(value))
+    return value if shown == str(value) else shown
 
 
 # Ids and times stand in every element, and look like numbers.

@@ -176,15 +176,15 @@ class RawElement(Struct, frozen=True):
 class Provider(Protocol):
     """One configured provider.
 
-    `asks`: it can be asked whether it knows a message. `signs`: its callbacks are signed, so that the body is needed to
-    tell whether they are from it.
+    `asks`: it can be asked whether it knows a message. `signs`: the headers (in lower case) of its signature, where its
+    callbacks are signed: then the body is needed to tell whether they are from it, and is read only if they are there.
     """
 
     name: str
     adapter: str
     max_batch: int
     asks: bool
-    signs: bool
+    signs: Sequence[str]
 
     def build_send(self, batch: Sequence[OutgoingMessage]) -> Request | Mail:
         """The request that hands over these messages, 1 to `max_batch`, all in one exchange."""

@@ -61,7 +61,7 @@ class Revicom:
 
     adapter: str = "revicom"
     asks: bool = True
-    signs: bool = False
+    signs: Sequence[str] = ()
 
     def __init__(self, settings: RevicomSettings, public_url: str) -> None:
         self.name: str = settings.name

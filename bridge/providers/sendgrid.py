@@ -38,13 +38,14 @@ from bridge.providers.protocol import (
 )
 from bridge.providers.reading import count_elements, each_element, judge_refusal
 from bridge.providers.sendgrid_event import ID_ARGUMENT, read_event, usable_id
-from bridge.providers.sendgrid_signature import read_public_key, signature_matches
+from bridge.providers.sendgrid_signature import SIGNED_BY, read_public_key, signature_matches
 
 if TYPE_CHECKING:
     from bridge.settings.model import SendgridSettings
 
 __all__ = ["Sendgrid"]
 
+FORBIDDEN = 403
 TAKEN = 202  # 200 is the answer of the sandbox: valid, and not sent
 # "The subject is required", and an empty one counts as none; one blank is the least that is a subject.
 NO_SUBJECT = " "
@@ -75,7 +76,7 @@ class Sendgrid:
         self._url = f"{settings.base_url.rstrip('/')}/mail/send"
         self._credentials = BasicCredentials(settings.callback_username, settings.callback_password)
         self._public_key = read_public_key(settings.webhook_public_key, settings.name)
-        self.signs: bool = self._public_key is not None
+        self.signs: Sequence[str] = SIGNED_BY if self._public_key is not None else ()
 
     def __repr__(self) -> str:
         return f"<Sendgrid {self.name}>"
@@ -109,8 +110,13 @@ class Sendgrid:
                 return PerhapsTaken("an answer that is not HTTP")
 
     def _read_refusal(self, reply: Reply) -> NotTaken | Blocked | Invalid | TooLarge:
-        """`X-RateLimit-Reset` is a time, and there is no clock here: of a 429 only `Retry-After` is used."""
+        """`X-RateLimit-Reset` is a time, and there is no clock here: of a 429 only `Retry-After` is used.
+
+        A sender that nobody has verified is refused with 403, too, and concerns this mail alone.
+        """
         code, reason = str(reply.status), self._redact(_sentence(reply))
+        if reply.status == FORBIDDEN and _about_sender(reply):
+            return Invalid(code, reason)
         return judge_refusal(reply, code, reason)
 
     def _redact(self, text: str) -> str:
@@ -192,6 +198,13 @@ def _sentence(reply: Reply) -> str:
     answer = read_json(_error_answer, reply.body)
     told = [] if answer is None else [_told(error) for error in answer.errors]
     return ": ".join([f"HTTP {reply.status}", *(text for text in told if text)])
+
+
+def _about_sender(reply: Reply) -> bool:
+    """Whether all that it says is about the sender (`from`, `from.email`) of this mail."""
+    answer = read_json(_error_answer, reply.body)
+    fields = [str(error.field) for error in answer.errors] if answer else []
+    return bool(fields) and all(field.partition(".")[0] == "from" for field in fields)
 
 
 def _told(error: _Error) -> str:

@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from bridge.errors import BridgeError
 
-__all__ = ["read_public_key", "signature_matches"]
+__all__ = ["SIGNED_BY", "read_public_key", "signature_matches"]
 
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
+SIGNED_BY = (_SIGNATURE, _TIMESTAMP)
 
 
 def read_public_key(text: str, provider: str) -> EllipticCurvePublicKey | None:

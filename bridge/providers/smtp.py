@@ -46,7 +46,7 @@ class Smtp:
     adapter: str = "smtp"
     max_batch: int = 1
     asks: bool = False
-    signs: bool = False
+    signs: Sequence[str] = ()
 
     def __init__(self, settings: SmtpSettings, public_url: str) -> None:
         self.name: str = settings.name

@@ -1,6 +1,6 @@
 """Custom IM to the operator's own notification centre: one POST a message, and what it reports back.
 
-No exchange, no state, no clock. The form is the bridge's own (docs/custom-im.md): the receiver must ignore an
+No exchange, no state, no clock. The form is the bridge's own (docs/surfaces.md): the receiver must ignore an
 `ext_message_id` that it has had, and reports statuses in Smartico's own eight words.
 """
 
@@ -65,7 +65,7 @@ class Webhook:
     adapter: str = "webhook"
     max_batch: int = 1
     asks: bool = False
-    signs: bool = False
+    signs: Sequence[str] = ()
 
     def __init__(self, settings: WebhookSettings, public_url: str) -> None:
         self.name: str = settings.name

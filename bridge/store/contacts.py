@@ -93,18 +93,32 @@ async def put_contact(tx: Tx, contact: Contact, now: Millis) -> None:
 
 
 async def delete_contact(tx: Tx, ext_user_id: str) -> bool:
-    """Removes a contact and its closed channels; says whether there was one."""
-    contact = await get_contact(tx, ext_user_id)
-    if contact is None:
-        await _forget_channels(tx, of_user(ext_user_id))
-        return False
-    await tx.run("delete_contact", ext_user_id=ext_user_id)
+    """Removes a contact and the closed channels of the user; says whether there was one."""
     await _forget_channels(tx, of_user(ext_user_id))
-    for address_hash in _address_hashes(tx, contact):
-        if not await tx.all("contacts_with_address", hash=address_hash):
-            await _forget_channels(tx, of_address(address_hash))
-            await tx.run("forget_inbound", handset_hash=address_hash)
-    return True
+    return await tx.run("delete_contact", ext_user_id=ext_user_id) > 0
+
+
+async def own_addresses(tx: Tx, ext_user_id: str) -> list[bytes]:
+    """The hashes of the addresses of a contact, and of those that messages to the user alone went to.
+
+    Without those that another contact has as well.
+    """
+    contact = await get_contact(tx, ext_user_id)
+    found = dict.fromkeys(_address_hashes(tx, contact) if contact else [])
+    for (address,) in await tx.all("addresses_of_messages", ext_user_id=ext_user_id):
+        if not await tx.one("message_of_another", hash=address, ext_user_id=ext_user_id):
+            found[address] = None
+    return [
+        address
+        for address in found
+        if {row[0] for row in await tx.all("contacts_with_address", hash=address)} <= {ext_user_id}
+    ]
+
+
+async def forget_address(tx: Tx, address_hash: bytes) -> None:
+    """Removes the closed channels of an address, and what came from it."""
+    await _forget_channels(tx, of_address(address_hash))
+    await tx.run("forget_inbound", handset_hash=address_hash)
 
 
 async def _forget_channels(tx: Tx, subject: str) -> None:

@@ -105,7 +105,8 @@ async def find(tx: Tx, kind: Prunable, place: Row, until: Until, limit: int) -> 
             return await _find_batches(tx, kind, place, until, limit)
         case Prunable.ORPHANS:
             names = dict(zip(("provider", "root", "digest"), place, strict=True))
-            return _walked(await tx.all("next_orphans", **names, until=until.rest, limit=limit), place, limit)
+            rows = await _looked_at_twice(tx, "next_orphans", 3, **names, until=until.rest, limit=limit)
+            return _walked(rows, place, limit)
         case Prunable.INBOUND:
             names = dict(zip(("provider", "provider_message_id"), place, strict=True))
             return _walked(await tx.all("next_inbound", **names, until=until.rest, limit=limit), place, limit)
@@ -121,6 +122,19 @@ async def find(tx: Tx, kind: Prunable, place: Row, until: Until, limit: int) -> 
         case Prunable.AUDIT:
             rows = await tx.all("next_audit_lines", after=place[0], limit=limit)
             return _aged([(id_, at, True) for id_, at in rows], until.rest, place, limit)
+
+
+async def _looked_at_twice(tx: Tx, query: str, keys: int, **values: Any) -> list[Row]:
+    """Rows that are locked, as they are now. `keys`: how many of their columns are the key.
+
+    A row that others changed while the statement ran has its new values, but what stands beside it in other tables is
+    from before: so where others share the database, look again once nobody can change it.
+    """
+    rows = await tx.all(query, **values)
+    if not tx.shared or not rows:
+        return rows
+    again = {row[:keys]: row for row in await tx.all(query, **values)}
+    return [again[row[:keys]] for row in rows if row[:keys] in again]
 
 
 def _walked(rows: Sequence[Row], place: Row, limit: int) -> Found:
@@ -163,7 +177,7 @@ async def _find_messages(tx: Tx, place: Row, until: Until, limit: int) -> Found:
 
 
 async def _find_batches(tx: Tx, kind: Prunable, place: Row, until: Until, limit: int) -> Found:
-    rows = await tx.all("next_batches", after=place[0], limit=limit)
+    rows = await _looked_at_twice(tx, "next_batches", 1, after=place[0], limit=limit)
     if kind is Prunable.BODIES:
         end = until.batches if until.bodies is None else until.bodies
         found = [

@@ -187,6 +187,9 @@ UPDATE sends SET phase = 'review' WHERE message_id = :message_id
 -- name: delete_send
 DELETE FROM sends WHERE message_id = :message_id
 
+-- name: give_up_send
+DELETE FROM sends WHERE message_id = :message_id AND phase = 'review'
+
 -- name: sends_now
 SELECT message_id, phase, provider, handed_at FROM sends WHERE message_id IN (:list)
 
@@ -212,6 +215,12 @@ DELETE FROM texts WHERE message_id = :message_id
 
 -- name: forget_address
 UPDATE messages SET address_hash = NULL, address_masked = NULL WHERE ext_user_id = :ext_user_id
+
+-- name: addresses_of_messages
+SELECT DISTINCT address_hash FROM messages WHERE ext_user_id = :ext_user_id AND address_hash IS NOT NULL
+
+-- name: message_of_another
+SELECT 1 FROM messages WHERE address_hash = :hash AND ext_user_id <> :ext_user_id LIMIT 1
 
 -- name: texts_of_user
 SELECT t.message_id FROM texts AS t JOIN messages AS m ON m.id = t.message_id WHERE m.ext_user_id = :ext_user_id
@@ -326,6 +335,9 @@ ON CONFLICT (provider, provider_message_id) DO NOTHING RETURNING 1
 
 -- ===== reports =====
 
+-- name: dead_statuses
+SELECT message_id, status FROM reports WHERE message_id IN (:list) AND state = 'dead'
+
 -- name: pending_statuses
 SELECT message_id, status FROM reports WHERE message_id IN (:list) AND state = 'pending'
 
@@ -416,9 +428,6 @@ DELETE FROM review_members WHERE subject = :subject
 
 -- name: delete_one_member
 DELETE FROM review_members WHERE review_id = :review_id AND subject = :subject
-
--- name: delete_members
-DELETE FROM review_members WHERE review_id = :review_id
 
 -- name: has_members
 SELECT 1 FROM review_members WHERE review_id = :review_id LIMIT 1
@@ -579,11 +588,11 @@ WHERE state = 'pending' AND due_at IS NOT NULL AND owed_at <= :until LIMIT :limi
 SELECT source, state, attempts, due_at, last_error FROM forwards
 WHERE source IN (:list) AND kind = :kind ORDER BY id
 
--- name: forwards_of_key
-SELECT id FROM forwards WHERE key = :key AND kind = :kind
+-- name: due_forward_of_key
+SELECT id FROM forwards WHERE key = :key AND kind = :kind AND state = 'pending' AND due_at IS NOT NULL
 
 -- name: forget_forwards
-DELETE FROM forwards WHERE key = :key AND kind = :kind
+DELETE FROM forwards WHERE key = :key AND kind = :kind RETURNING id
 
 -- name: count_pending_forwards
 SELECT kind, count(*), count(CASE WHEN due_at > :later THEN 1 END)

@@ -120,10 +120,11 @@ async def drop_member(tx: Tx, review_id: int, subject: bytes) -> None:
 
 
 async def close_review(tx: Tx, review_id: int, actor: str, note: str, at: Millis) -> bool:
-    """Dismisses an open item with a note; says whether it was open."""
-    closed = await tx.run("settle_review", id=review_id, state="dismissed", actor=actor, note=note, at=at)
-    await tx.run("delete_members", review_id=review_id)
-    return closed > 0
+    """Dismisses an item with a note, unless something stands behind it now; says whether it was open until then."""
+    await _lock(tx, [review_id])
+    if await tx.one("has_members", review_id=review_id) is not None:
+        return False
+    return await tx.run("settle_review", id=review_id, state="dismissed", actor=actor, note=note, at=at) > 0
 
 
 async def get_review(tx: Tx, review_id: int) -> ReviewItem | None:

@@ -29,6 +29,7 @@ _FIRST_DOT = re.compile(rb"(?m)^\.")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _COMPLETED = 250
 _GO_AHEAD = 354  # the content may follow
+_REFUSALS = range(400, 600)
 _CLOSING = 421  # the server goes away
 _BAD_ADDRESS = 553
 _NOT_OFFERED = 502
@@ -127,7 +128,7 @@ class _Session:
             self.stage = "login"
             await self.client.login(self._server.username, self._server.password.reveal())
 
-    async def _hand_over(self, mail: Mail) -> MailReply:
+    async def _hand_over(self, mail: Mail) -> MailReply | NoConnection:
         options, encoding = self._options(mail)
         self.stage = "sender"
         await self.client.mail(mail.sender, options=options, encoding=encoding)
@@ -135,8 +136,10 @@ class _Session:
         await self.client.rcpt(mail.recipient, encoding=encoding)
         self.stage = "content"
         go_ahead = await self.client.execute_command(b"DATA")
-        if go_ahead.code != _GO_AHEAD:
+        if go_ahead.code in _REFUSALS:
             return MailReply(self.stage, go_ahead.code, go_ahead.message)
+        if go_ahead.code != _GO_AHEAD:  # perhaps the answer to something else: nothing of the mail has left
+            return NoConnection("the server gave no go-ahead")
         await self._write(mail.content)
         self.dotted = True
         answer = await self.client.execute_command(b".")
@@ -176,6 +179,8 @@ async def _guarded(session: _Session, mail: Mail | None, end: float) -> _Outcome
             outcome: _Outcome = await session.run(mail)
     except aiosmtplib.SMTPResponseException as error:
         outcome = MailReply(session.stage, error.code, error.message)
+        if not _well_formed(outcome):
+            return session.cut("an answer that is not SMTP")
     except aiosmtplib.SMTPServerDisconnected:
         return session.cut("the connection was closed")
     except TimeoutError:  # aiosmtplib's among them
@@ -186,8 +191,15 @@ async def _guarded(session: _Session, mail: Mail | None, end: float) -> _Outcome
         outcome = MailReply(session.stage, _BAD_ADDRESS, "the address cannot be written for this server")
     except aiosmtplib.SMTPException as error:  # what we insist on is not offered
         return MailReply(session.stage, _NOT_OFFERED, str(error))
-    session.usable = session.client.is_connected and session.stage not in _BEFORE_MAILS
+    session.usable = (
+        session.client.is_connected and session.stage not in _BEFORE_MAILS and _well_formed(outcome)
+    )
     return outcome
+
+
+def _well_formed(outcome: _Outcome) -> bool:
+    """Whether the server's answers can be told apart still."""
+    return isinstance(outcome, MailReply) and 200 <= outcome.code < 600
 
 
 def _was_gone(outcome: _Outcome) -> bool:

@@ -27,8 +27,10 @@ class ProviderTransport:
         self._mail = mail
         # Keep-alive must equal the maximum, or httpx opens and closes connections all the time.
         limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+        # What is compressed may be a thousand times larger than it looks.
+        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         self._client = httpx.AsyncClient(
-            limits=limits, follow_redirects=False, headers={"User-Agent": USER_AGENT}, trust_env=False
+            limits=limits, follow_redirects=False, headers=headers, trust_env=False
         )
 
     @overload
@@ -49,11 +51,18 @@ class ProviderTransport:
         connect = min(CONNECT_WITHIN, request.timeout / 2)
         timeout = httpx.Timeout(request.timeout, connect=connect, pool=None)
         try:
+            built = self._client.build_request(
+                request.method, request.url, headers=_headers(request), content=request.body, timeout=timeout
+            )
+        except (httpx.InvalidURL, ValueError, TypeError) as error:
+            return NoConnection(f"the request cannot be made ({type(error).__name__})")
+        try:
             async with asyncio.timeout(request.timeout):
-                return await self._exchange(request, timeout)
+                return await self._exchange(built)
         except (
             httpx.ConnectError,
             httpx.ConnectTimeout,
+            httpx.LocalProtocolError,  # it cannot be written
             httpx.UnsupportedProtocol,
             httpx.InvalidURL,
         ) as error:
@@ -63,20 +72,36 @@ class ProviderTransport:
         except (httpx.HTTPError, ValueError) as error:
             return NoReply(_reason(error))
 
-    async def _exchange(self, request: Request, timeout: httpx.Timeout) -> Outcome:
-        async with self._client.stream(
-            request.method, request.url, headers=dict(request.headers), content=request.body, timeout=timeout
-        ) as response:
-            body = await _read(response.aiter_bytes())
-            if body is None:
-                return NoReply("the answer is too large")
+    async def _exchange(self, request: httpx.Request) -> Outcome:
+        response = await self._client.send(request, stream=True)
+        try:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(response.status_code, body, headers)
+            plain = headers.get("content-encoding", "identity").lower() == "identity"
+            body = await _read(response.aiter_raw()) if plain else b""  # nobody asked for it, nobody reads it
+            return (
+                NoReply("the answer is too large")
+                if body is None
+                else Reply(response.status_code, body, headers)
+            )
+        finally:
+            await response.aclose()
 
     async def close(self) -> None:
         await self._client.aclose()
         if self._mail:
             await self._mail.close()
+
+
+def _headers(request: Request) -> list[tuple[bytes, bytes]]:
+    """As bytes: values may be what somebody else wrote, and httpx takes only ASCII for text."""
+    return [(name.encode(), _bytes_of(value)) for name, value in request.headers.items()]
+
+
+def _bytes_of(value: str) -> bytes:
+    try:
+        return value.encode("latin-1")  # as they came: HTTP knows no other
+    except UnicodeEncodeError:
+        return value.encode()
 
 
 async def _read(chunks: AsyncIterator[bytes]) -> bytes | None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 from litestar import asgi
 from litestar.exceptions import MethodNotAllowedException
@@ -24,10 +26,13 @@ _log = structlog.get_logger()
 _Answer = tuple[int, bytes, *tuple[tuple[bytes, bytes], ...]]  # status, body, headers
 _RETRY_AFTER = (b"retry-after", b"5")
 _KEPT = json.encode({"kept": True})
+_MOST_UNVERIFIED = 64  # bodies that are read before it is known whose they are
 
 
 def callback_routes(ctx: WebContext) -> list[ASGIRouteHandler]:
     """The route, bound to a service. `bridge.web.openapi` describes it."""
+
+    unverified = asyncio.Semaphore(_MOST_UNVERIFIED)
 
     @asgi("/callbacks", is_mount=True, copy_scope=False)
     async def callback(scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,7 +41,7 @@ def callback_routes(ctx: WebContext) -> list[ASGIRouteHandler]:
             raise MethodNotAllowedException(headers={"Allow": "POST"})
         name = call.name
         try:
-            status, body, *headers = await _answer(ctx, call, name)
+            status, body, *headers = await _answer(ctx, call, name, unverified)
         except ClientWentAway:
             return
         await call.answer(status, body, *headers)
@@ -45,24 +50,39 @@ def callback_routes(ctx: WebContext) -> list[ASGIRouteHandler]:
     return [callback]
 
 
-async def _answer(ctx: WebContext, call: Call, name: str) -> _Answer:
+async def _answer(ctx: WebContext, call: Call, name: str, unverified: asyncio.Semaphore) -> _Answer:
     door = ctx.providers.get(name)
     if door is None:
         return _refuse(404, "no provider has this name")
     if not client_allowed(call.scope, door.allowed, ctx.trusted_proxies):
         return _refuse(403, "this address may not post callbacks")
     provider = ctx.rules.providers[name]
-    if not provider.signs and not provider.verify_callback(call.headers(), b""):
+    headers = call.headers()
+    known = all(headers.get(name) for name in provider.signs)
+    if not known or not (provider.signs or provider.verify_callback(headers, b"")):
         return _WRONG
     if ctx.lifespan.draining or ctx.waiting_elements() >= ctx.max_inbox:
         return _refuse(503, "not now", _RETRY_AFTER)
-    try:
-        body = await call.body(ctx.max_body_bytes)
-    except BodyTooLarge:
+    if not provider.signs:
+        body = await _body(ctx, call)
+    elif unverified.locked():
+        return _refuse(503, "not now", _RETRY_AFTER)
+    else:
+        async with unverified:
+            body = await _body(ctx, call)
+    if body is None:
         return _refuse(413, f"the body is larger than {ctx.max_body_bytes} bytes")
-    if provider.signs and not provider.verify_callback(call.headers(), body):
+    if provider.signs and not provider.verify_callback(headers, body):
         return _WRONG
     return await _keep(ctx, name, body)
+
+
+async def _body(ctx: WebContext, call: Call) -> bytes | None:
+    """The whole body; None where it is too large."""
+    try:
+        return await call.body(ctx.max_body_bytes)
+    except BodyTooLarge:
+        return None
 
 
 async def _keep(ctx: WebContext, name: str, body: bytes) -> _Answer:

@@ -80,9 +80,8 @@ class SendPump(Pump):
         self._every = 60.0 if store.lease_seconds is None else _POLL
         self._lease_ms = round((store.lease_seconds or 0) * 1000)
         self._claimed_at: Millis = 0
-        self._lost_claims: set[Millis] = (
-            set()
-        )  # the times of claims of which it is not known whether they were stored
+        # Claims of which it is not known whether they were, or still will be, stored: their times, and until when.
+        self._lost_claims: dict[Millis, float] = {}
         self._slots = asyncio.Semaphore(max_in_flight)
         self._asking: set[MessageId] = set()
         self._doubtful = 0
@@ -145,7 +144,7 @@ class SendPump(Pump):
             self._slots.release()
             self.breaker.cancel_probe()
             if self._lease_ms:
-                self._lost_claims.add(now)
+                self._lost_claims[now] = self._held.now() + 2 * self._lease_ms / 1000
             raise
         if not batch:
             self.breaker.cancel_probe()
@@ -155,8 +154,9 @@ class SendPump(Pump):
     async def _take_back(self) -> None:
         """Claims whose commit was cut: if they were stored all the same, nobody handed over what they claimed."""
         name, lost, now = self._provider.name, sorted(self._lost_claims), self._clock()
+        steady = self._held.now()
         await self._store.write(lambda tx: sending.take_back(tx, self._rules, name, lost, now))
-        self._lost_claims.difference_update(lost)
+        self._lost_claims = {at: until for at, until in self._lost_claims.items() if until > steady}
 
     async def _until_queued(self) -> float:
         """Seconds until the next queued message is due; where there is none, until it is time to look again."""
@@ -299,6 +299,7 @@ class SendPump(Pump):
         name, outgoing = self._provider.name, self._outgoing(send)
         request = self._provider.build_lookup(outgoing)
         result: LookupResult = NoTrace()
+        asked_at = self._clock()  # an answer says nothing of what came after the question
         if request is not None:
             with self._metrics.provider_seconds.labels(name, "lookup").time():
                 outcome = await self._transport.exchange(request)
@@ -306,7 +307,7 @@ class SendPump(Pump):
         self._metrics.provider_requests.labels(name, type(result).__name__).inc()
 
         async def job(tx: Tx) -> list[DueReport]:
-            return await sending.settle_lookup(tx, self._rules, name, send, result, self._clock())
+            return await sending.settle_lookup(tx, self._rules, name, send, result, asked_at, self._clock())
 
         self._reported(await self.insist(lambda: self._store.write(job)))
 

@@ -53,7 +53,7 @@ async def settle(desk: Desk, *results: tuple[Send, sending.Result]) -> list[DueR
 
 async def look_up(desk: Desk, send: Send, result: LookupResult) -> list[DueReport]:
     async def job(tx: Tx) -> list[DueReport]:
-        return await sending.settle_lookup(tx, desk.rules, "revicom", send, result, desk.now)
+        return await sending.settle_lookup(tx, desk.rules, "revicom", send, result, desk.now, desk.now)
 
     return await desk.store.write(job)
 

@@ -38,12 +38,14 @@ class Line:
     def __init__(self) -> None:
         self.transport = ProviderTransport(64)
         self.waiting = 0
+        self.asked = 0
         self.arrived = asyncio.Event()
         self.free = asyncio.Event()
         self.free.set()
 
     async def exchange(self, request: Request) -> Outcome:
         self.waiting += 1
+        self.asked += 1
         self.arrived.set()
         try:
             await self.free.wait()
@@ -67,6 +69,7 @@ class Scene:
         cache_seconds: float = 300,
         not_found_cache_seconds: float = 30,
         max_entries: int = 100_000,
+        max_questions: int = 2_000,
         timeout_seconds: float = 5.0,
         secret: str = "Bearer hush",
     ) -> Platform:
@@ -86,6 +89,7 @@ class Scene:
             cache_seconds=cache_seconds,
             not_found_cache_seconds=not_found_cache_seconds,
             max_entries=max_entries,
+            max_questions=max_questions,
         )
 
     def known(self, ext_user_id: str) -> Known:
@@ -326,6 +330,7 @@ async def test_a_change_is_logged_once(scene: Scene, capsys: pytest.CaptureFixtu
         scene.sim.faults = faults
         for _ in range(3):
             await platform.find("user7")
+        scene.clock.now += 60_000  # it is not left alone for longer
     await platform.close()
     logged = "".join(capsys.readouterr())
     lines = [line for line in logged.splitlines() if "the operator's platform" in line]
@@ -333,6 +338,56 @@ async def test_a_change_is_logged_once(scene: Scene, capsys: pytest.CaptureFixtu
     assert ["asked again" in line and "info" in line for line in lines] == [False, True] * 2
     for hidden in ("user7", str(scene.known("user7").phone), "hush"):
         assert hidden not in logged
+
+
+async def test_a_platform_that_is_away_is_left_alone(scene: Scene) -> None:
+    """After three questions without an answer nobody waits for it: now and then one asks, until it is back."""
+    platform = scene.platform(cache_seconds=0)
+    scene.sim.faults = PlatformFaults(error=1)
+    for number in range(20):
+        assert isinstance(await platform.find(f"user{number}"), Away)
+    assert scene.line.asked == 3
+    pauses = []
+    for _ in range(6):
+        before, asked = scene.clock.now, scene.line.asked
+        while scene.line.asked == asked:
+            scene.clock.now += 100
+            assert await platform.find("user1") == Away("HTTP 500")
+        pauses.append(scene.clock.now - before)
+    assert pauses == [500, 1000, 2000, 4000, 5000, 5000]
+    scene.sim.faults = PlatformFaults()
+    assert await platform.find("user1") == Away("HTTP 500")
+    scene.clock.now += 5000
+    for number in range(5):
+        assert isinstance(await platform.find(f"user{number}"), Known)
+    await platform.close()
+
+
+async def test_many_new_users_at_once(scene: Scene) -> None:
+    """They are asked for 64 at a time, and all are answered; beyond the bound nobody waits."""
+    platform = scene.platform(max_questions=200)
+    scene.line.free.clear()
+    asking = [asyncio.create_task(platform.find(f"nobody{number}")) for number in range(250)]
+    await scene.line.arrived.wait()
+    await asyncio.sleep(0)
+    assert scene.line.waiting == 64
+    assert sum(task.done() for task in asking) == 50
+    scene.line.free.set()
+    answers = await asyncio.gather(*asking)
+    assert answers.count(Away("too many users are being asked for")) == 50
+    assert answers.count(UnknownUser()) == 200
+    await platform.close()
+
+
+async def test_who_waits_is_told_when_it_goes_away(scene: Scene) -> None:
+    """While it hangs, those in the queue do not wait for one time-out after the other."""
+    platform = scene.platform(timeout_seconds=0.3)
+    scene.sim.faults = PlatformFaults(slow=1, slow_seconds=5)
+    async with asyncio.timeout(3):
+        answers = await asyncio.gather(*(platform.find(f"user{number}") for number in range(1_000)))
+    assert set(map(type, answers)) == {Away}
+    assert scene.line.asked <= 130
+    await platform.close()
 
 
 # --- callers that give up, bugs, and the end ---

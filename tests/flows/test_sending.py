@@ -27,7 +27,7 @@ async def settle(desk: Desk, send: Send, result: sending.Result) -> None:
 
 async def look_up(desk: Desk, send: Send, result: LookupResult) -> None:
     async def job(tx: Tx) -> list[DueReport]:
-        return await sending.settle_lookup(tx, desk.rules, "revicom", send, result, desk.now)
+        return await sending.settle_lookup(tx, desk.rules, "revicom", send, result, desk.now, desk.now)
 
     await desk.store.write(job)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bridge.store import contacts
 from bridge.store.contacts import Contact, OptOut
-from bridge.store.tx import Store
+from bridge.store.tx import Store, Tx
 
 if TYPE_CHECKING:
     from tests.store.conftest import Select
@@ -165,15 +165,25 @@ async def test_who_opens_a_channel_opens_it(store: Store) -> None:
 # --- erasing ---
 
 
+async def erase(store: Store, ext_user_id: str) -> bool:
+    async def job(tx: Tx) -> bool:
+        addresses = await contacts.own_addresses(tx, ext_user_id)
+        for address in addresses:
+            await contacts.forget_address(tx, address)
+        return await contacts.delete_contact(tx, ext_user_id)
+
+    return await store.write(job)
+
+
 async def test_an_erased_contact(store: Store, select: Select) -> None:
     """Nothing of an erased person is left: neither the contact nor its closed channels, by id or by address."""
     await put(store, JANE)
     await set_opt_outs(store, JANE, "WHATSAPP")
     await close(store, PHONE)
-    assert await store.write(lambda tx: contacts.delete_contact(tx, "jane"))
+    assert await erase(store, "jane")
     assert await get(store, "jane") is None
     assert await select("SELECT * FROM opt_outs") == []
-    assert not await store.write(lambda tx: contacts.delete_contact(tx, "jane"))
+    assert not await erase(store, "jane")
 
 
 async def test_erasing_one_of_two_with_a_number(store: Store) -> None:
@@ -181,6 +191,6 @@ async def test_erasing_one_of_two_with_a_number(store: Store) -> None:
     await put(store, JANE)
     await put(store, Contact("john", PHONE))
     await close(store, PHONE)
-    await store.write(lambda tx: contacts.delete_contact(tx, "jane"))
+    await erase(store, "jane")
     assert await opted_out(store, "john", PHONE)
     assert await opted_out(store, "somebody", PHONE)

@@ -43,7 +43,7 @@ HOT = (
     "sends_now", "handed_sends", "expired_sends", "sends_of_user", "texts_of_user", "forget_address",
     "messages_of_provider_ids", "price_of", "set_price", "prices_of_message",
     "waiting_sizes", "get_batches", "count_waiting", "finish_batch",
-    "callback_outcomes", "awaited_roots", "orphans_of", "delete_orphans_of", "old_orphans", "mark_orphan",
+    "callback_outcomes", "awaited_roots", "take_orphans", "old_orphans", "mark_orphan",
     "pending_statuses", "due_reports", "next_report_due", "next_lane", "finish_report", "postpone_report",
     "release_reports", "revive_report", "aged_reports", "count_pending_reports", "count_dead_reports",
     "subjects_in_review", "reviews_of_subject", "delete_member", "has_members", "members_of", "count_reviews",
@@ -51,7 +51,7 @@ HOT = (
     "message_callbacks", "message_reports", "message_steps", "message_inbound", "message_communications",
     "known_communications", "messages_of_user", "untied_communications", "tie_communication", "forget_communications",
     "due_forwards", "next_forward_due", "forward_payloads", "pending_forwards", "finish_forward", "release_forward",
-    "aged_forwards", "forwards_of_sources", "forwards_of_key", "forget_forwards", "count_pending_forwards",
+    "aged_forwards", "forwards_of_sources", "due_forward_of_key", "forget_forwards", "count_pending_forwards",
 )  # fmt: skip
 
 # What is due is found in the order of an index.

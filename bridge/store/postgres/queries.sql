@@ -50,6 +50,15 @@ SELECT id, source FROM forwards WHERE id IN (:list) AND state = 'pending' ORDER 
 -- name: get_forward
 SELECT kind, key FROM forwards WHERE id = :id FOR UPDATE
 
+-- name: due_forward_of_key
+SELECT id FROM forwards WHERE key = :key AND kind = :kind AND state = 'pending' AND due_at IS NOT NULL FOR UPDATE
+
+-- name: old_orphans
+SELECT provider, root, digest, batch_id, position, raw, received_at FROM orphans AS o
+WHERE in_review = 0 AND received_at <= :until AND NOT EXISTS (
+    SELECT 1 FROM provider_messages AS p WHERE p.provider_message_id = o.root AND p.provider = o.provider)
+ORDER BY received_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED
+
 -- name: untied_communications
 SELECT id, login, channel, sent_at, received_at, tie_at FROM communications
 WHERE tie_at IS NOT NULL AND tie_at <= :now ORDER BY tie_at LIMIT :limit FOR UPDATE SKIP LOCKED

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from bridge.core.model import id_from_text, id_text
 from bridge.core.moments import format_time
+from bridge.flows.showing import mask_json
 from bridge.store import forwards
 from bridge.store.forwards import COMMUNICATION, Shown
 from bridge.store.search import CommunicationFilter, CommunicationRow, find_communications
@@ -41,7 +42,7 @@ class ForwardJson(Struct, frozen=True):
 
 
 class CommunicationJson(Struct, frozen=True, kw_only=True):
-    """One asset notification. `id` is its own (X-Bridge-Id where it is passed on); `body`: all other fields."""
+    """One asset notification. `id` is its own (X-Bridge-Id where it is passed on); `body`: all other fields, masked."""
 
     id: str
     campaign_name: str
@@ -101,7 +102,7 @@ def _json(row: CommunicationRow, forward: Shown | None) -> CommunicationJson:
         channel=row.channel,
         view_url=row.view_url,
         ext_message_id=id_text(row.message_id) if row.message_id else None,
-        body=msgspec.json.decode(row.body),
+        body=mask_json(msgspec.json.decode(row.body)),
         forward=_forward_json(forward) if forward else None,
     )
 

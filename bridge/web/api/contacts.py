@@ -17,6 +17,7 @@ from bridge.flows import directory
 from bridge.flows.directory import ContactDraft, Erased, KnownContact
 from bridge.flows.platform import Platform
 from bridge.flows.showing import ContactJson, contact_json
+from bridge.store import contacts
 from bridge.store.contacts import Contact
 from bridge.store.reports import DueReport
 from bridge.store.tx import Tx
@@ -69,9 +70,8 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         draft = _check(ctx, ImportRow(named, body.phone or "", body.email or "", body.opted_out))
         if ctx.platform is None:
             await _keep(ctx, [draft], f"set by {operator.name}")
-        else:
-            await _set_channels(ctx, ctx.platform, draft, f"set by {operator.name}")
-        return contact_json(await find_contact(ctx, draft.contact.ext_user_id))
+            return contact_json(await find_contact(ctx, draft.contact.ext_user_id))
+        return contact_json(await _set_channels(ctx, ctx.platform, draft, f"set by {operator.name}"))
 
     @post(
         "/api/contacts",
@@ -135,17 +135,31 @@ async def _keep(ctx: WebContext, drafts: list[ContactDraft], reason: str) -> Non
     await directory.keep_many(ctx.store, drafts, reason, ctx.clock())
 
 
-async def _set_channels(ctx: WebContext, platform: Platform, draft: ContactDraft, reason: str) -> None:
+async def _set_channels(
+    ctx: WebContext, platform: Platform, draft: ContactDraft, reason: str
+) -> KnownContact:
     """Closes and opens channels of a user whose addresses the operator's platform has."""
     contact, channels = draft.contact, draft.opted_out
     if contact.phone or contact.email:
         raise ValidationException(_ELSEWHERE)
     if channels is None:
         raise ValidationException("opted_out is missing: nothing else can be changed here")
-    elsewhere = await ask_platform(platform, contact.ext_user_id)
-    await ctx.store.write(
-        lambda tx: directory.set_channels(tx, elsewhere or contact, channels, reason, ctx.clock())
-    )
+    try:
+        person = await ask_platform(platform, contact.ext_user_id) or contact
+    except ServiceUnavailableException:
+        # Who wants nothing more must not wait; but what is to be opened may be closed for an address, too.
+        before = await ctx.store.read(lambda tx: contacts.get_opt_outs(tx, contact))
+        if not channels or not {each.channel for each in before} <= channels:
+            raise
+        person = contact
+
+    async def job(tx: Tx) -> KnownContact | None:
+        await directory.set_channels(tx, person, channels, reason, ctx.clock())
+        return await directory.find(tx, person.ext_user_id, person)
+
+    known = await ctx.store.write(job)
+    assert known is not None
+    return known
 
 
 async def find_contact(ctx: WebContext, ext_user_id: str) -> KnownContact:

@@ -189,6 +189,19 @@ def test_answers(
     assert sendgrid.parse_send([make_message()], outcome) == result
 
 
+def test_a_sender_that_nobody_verified(sendgrid: Sendgrid, make_message: MakeMessage) -> None:
+    """A 403 about this mail's sender ends this mail; any other 403 is about us, and pauses the provider."""
+
+    def judged(*fields: str | None) -> object:
+        errors = [{"message": "not verified", "field": field} for field in fields]
+        return sendgrid.parse_send([make_message()], Reply(403, json.dumps({"errors": errors}).encode()))
+
+    assert isinstance(judged("from"), Invalid)
+    assert isinstance(judged("from.email", "from"), Invalid)
+    for others in ((), (None,), ("from", None), ("fromage",), ("subject",)):
+        assert isinstance(judged(*others), Blocked), others
+
+
 def test_errors(sendgrid: Sendgrid, make_message: MakeMessage, golden: Golden) -> None:
     """What SendGrid says of an error is told, without the addresses and keys in it."""
     batch = [make_message()]

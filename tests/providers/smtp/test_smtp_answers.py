@@ -142,4 +142,4 @@ def test_nobody_calls_back(smtp: Smtp, make_message: MakeMessage) -> None:
     assert smtp.parse_lookup(make_message(), Reply(200)) == NoTrace()
     lookup: object = smtp.build_lookup(make_message())  # type: ignore[func-returns-value]
     assert lookup is None
-    assert (smtp.asks, smtp.signs, smtp.max_batch) == (False, False, 1)
+    assert (smtp.asks, smtp.signs, smtp.max_batch) == (False, (), 1)

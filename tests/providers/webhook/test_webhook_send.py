@@ -184,7 +184,7 @@ def test_any_answer(
 
 def test_no_lookup(webhook: Webhook, make_message: MakeMessage) -> None:
     """It cannot be asked, takes one message at a time, and signs nothing."""
-    assert (webhook.asks, webhook.max_batch, webhook.signs) == (False, 1, False)
+    assert (webhook.asks, webhook.max_batch, webhook.signs) == (False, 1, ())
     assert webhook.parse_lookup(make_message(), Reply(200)) == NoTrace()
     lookup: object = webhook.build_lookup(make_message())  # type: ignore[func-returns-value]
     assert lookup is None
