@@ -168,6 +168,7 @@ class Service:
             max_body_bytes=settings.server.max_body_bytes,
             max_inbox=settings.database.max_inbox,
             metrics_public=settings.server.metrics_public,
+            secure_cookies=settings.ops.secure_cookies,
             default_region=settings.contacts.default_region,
             is_full=lambda gateway: self.backlog.of(gateway) >= settings.gateways[gateway].max_pending,
             accepted=self._accepted,

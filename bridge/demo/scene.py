@@ -223,6 +223,9 @@ forward_url = "@platform@/communications"
 [inbound]
 forward_url = "@platform@/inbound"
 
+[ops]
+secure_cookies = false
+
 [[ops.operators]]
 name = "demo"
 token = "@token@"

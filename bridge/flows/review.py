@@ -103,9 +103,18 @@ async def dismiss(store: Store, item: ReviewItem, actor: Actor, now: Millis) -> 
 
 
 async def replay_reports(
-    store: Store, chosen: ReportFilter, actor: Actor, now: Millis, *, dry_run: bool
+    store: Store,
+    chosen: ReportFilter,
+    actor: Actor,
+    now: Millis,
+    *,
+    dry_run: bool,
+    progress: Callable[[Replayed], None] = lambda _: None,
 ) -> Replayed:
-    """Makes the chosen dead reports pending again, 500 a transaction; a dry run only counts them."""
+    """Makes the chosen dead reports pending again, 500 a transaction; a dry run only counts them.
+
+    `progress` is told how far it is, after each of them.
+    """
     keys = await store.search(lambda tx: find_report_keys(tx, chosen))
     if dry_run:
         return Replayed(len(keys), 0)
@@ -113,6 +122,7 @@ async def replay_reports(
     for start in range(0, len(keys), _CHUNK):
         chunk = keys[start : start + _CHUNK]
         replayed += await store.write(_bound(_revive(actor, now), chunk))
+        progress(Replayed(len(keys), replayed))
     await store.write(_audit(actor, "reports.replay", {"matched": len(keys), "replayed": replayed}, now))
     return Replayed(len(keys), replayed)
 

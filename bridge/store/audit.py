@@ -29,4 +29,4 @@ async def add_audit(tx: Tx, at: Millis, actor: str, action: str, detail: dict[st
 async def audit_lines(tx: Tx, before: int, limit: int) -> list[AuditLine]:
     """Newest first."""
     rows = await tx.all("audit_lines", before=before, limit=limit)
-    return [AuditLine(*rest, detail=json.decode(detail)) for *rest, detail in rows]
+    return [AuditLine(id_, at, actor, action, json.decode(detail)) for id_, at, actor, action, detail in rows]

@@ -10,10 +10,12 @@ from bridge.core.model import MessageId, Millis, first_id
 from bridge.store.tx import Tx
 
 __all__ = [
+    "Campaign",
     "Candidate",
     "NewCommunication",
     "Untied",
     "add_communications",
+    "campaigns",
     "candidates",
     "forget",
     "known",
@@ -116,3 +118,18 @@ async def tie(tx: Tx, id_: bytes, message_id: MessageId | None, tie_at: Millis |
 async def forget(tx: Tx, login: str) -> int:
     """Deletes all that is known of a user's notifications; says how many there were."""
     return await tx.run("forget_communications", login=login)
+
+
+class Campaign(Struct, frozen=True):
+    """The notifications of one campaign on one channel; `tied`: those whose message is known."""
+
+    campaign_name: str
+    channel: str
+    count: int
+    tied: int
+
+
+async def campaigns(tx: Tx, since: bytes, until: bytes, limit: int) -> list[Campaign]:
+    """Those of the notifications with ids from `since` to `until`; the campaign that was active last comes first."""
+    rows = await tx.all("campaigns", since=since, until=until, limit=limit)
+    return [Campaign(*row[:4]) for row in rows]

@@ -518,7 +518,7 @@ SELECT received_at, sent_at, channel, campaign_name, view_url
 FROM communications WHERE message_id = :message_id ORDER BY id
 
 -- name: campaigns
-SELECT campaign_name, channel, count(*), count(message_id), max(id) AS newest FROM communications
+SELECT campaign_name, channel, count(*), count(message_id), max(received_at) AS newest FROM communications
 WHERE id >= :since AND id < :until GROUP BY campaign_name, channel ORDER BY newest DESC LIMIT :limit
 
 -- name: forget_communications

@@ -25,6 +25,7 @@ __all__ = [
     "ReportCause",
     "ReportFilter",
     "ReportRow",
+    "addresses_in",
     "find_communications",
     "find_messages",
     "find_report_keys",
@@ -238,13 +239,13 @@ async def _add_text(tx: Tx, where: _Where, text: str, default_region: str) -> No
     if message_id is not None:
         ids.append("SELECT id FROM messages WHERE id = ?")
         values.append(message_id)
-    for address in _addresses(text, default_region):
+    for address in addresses_in(text, default_region):
         ids.append("SELECT id FROM messages WHERE address_hash = ?")
         values.append(tx.vault.hash(address))
     where.add(f"m.id IN ({' UNION ALL '.join(ids)})", *values)
 
 
-def _addresses(text: str, default_region: str) -> list[str]:
+def addresses_in(text: str, default_region: str) -> list[str]:
     """What a text may be as an address. Digits without plus are tried as an international number, too."""
     found = {normalise_email(text) if "@" in text else None, normalise_phone(text, default_region)}
     if text.isdigit():

@@ -89,6 +89,7 @@ class WebContext(Struct, frozen=True):
     max_body_bytes: int
     max_inbox: int
     metrics_public: bool
+    secure_cookies: bool
     default_region: str
     is_full: Callable[[str], bool]
     accepted: Callable[[Gateway], None]

@@ -21,6 +21,7 @@ from bridge.web.callbacks import callback_routes
 from bridge.web.context import WebContext
 from bridge.web.health import health_routes
 from bridge.web.openapi import DescriptionPlugin
+from bridge.web.ops import ops_routes
 from bridge.web.sends import send_routes
 from bridge.web.waiting import WaitingRoom
 
@@ -45,6 +46,7 @@ def create_web(ctx: WebContext) -> Litestar:
             *callback_routes(ctx),
             *health_routes(ctx),
             *api_routes(ctx),
+            *ops_routes(ctx),
         ],
         exception_handlers={HTTPException: _problem, StoreError: _store_away, Exception: _unforeseen},
         openapi_config=OpenAPIConfig(

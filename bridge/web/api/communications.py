@@ -22,7 +22,7 @@ from bridge.web.api.common import Limit, Page, moment, read_cursor, write_cursor
 from bridge.web.api.messages import When
 from bridge.web.context import WebContext
 
-__all__ = ["CommunicationJson", "communication_routes"]
+__all__ = ["CommunicationJson", "communication_json", "communication_routes", "find_with_forwards"]
 
 Wanted = Annotated[
     str,
@@ -79,20 +79,22 @@ def communication_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
             before=id_from_text(last[0]) if last else None,
             limit=limit + 1,
         )
-        rows, passed_on = await ctx.store.search(lambda tx: _find(tx, chosen))
+        rows, passed_on = await ctx.store.search(lambda tx: find_with_forwards(tx, chosen))
         shown = rows[:limit]
         more = write_cursor(id_text(shown[-1].id)) if len(rows) > limit else None
-        return Page([_json(row, passed_on.get(id_text(row.id))) for row in shown], more)
+        return Page([communication_json(row, passed_on.get(id_text(row.id))) for row in shown], more)
 
     return [search]
 
 
-async def _find(tx: Tx, chosen: CommunicationFilter) -> tuple[list[CommunicationRow], dict[str, Shown]]:
+async def find_with_forwards(
+    tx: Tx, chosen: CommunicationFilter
+) -> tuple[list[CommunicationRow], dict[str, Shown]]:
     rows = await find_communications(tx, chosen)
     return rows, await forwards.of_sources(tx, COMMUNICATION, [id_text(row.id) for row in rows])
 
 
-def _json(row: CommunicationRow, forward: Shown | None) -> CommunicationJson:
+def communication_json(row: CommunicationRow, forward: Shown | None) -> CommunicationJson:
     return CommunicationJson(
         id=id_text(row.id),
         campaign_name=row.campaign_name,

@@ -19,7 +19,15 @@ from bridge.web.access import operator_of, require_operator
 from bridge.web.api.common import Limit, Page, moment, read_cursor, read_json, write_cursor
 from bridge.web.context import WebContext
 
-__all__ = ["CauseJson", "Causes", "ReplayFilter", "ReplayRequest", "read_report_id", "report_routes"]
+__all__ = [
+    "CauseJson",
+    "Causes",
+    "ReplayFilter",
+    "ReplayRequest",
+    "cause_json",
+    "read_report_id",
+    "report_routes",
+]
 
 STATES = ("", "pending", "done", "dead")
 
@@ -114,7 +122,7 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
             raise ValidationException("state is one of dead, pending")
         at = moment(ctx, "since", since)
         found = await ctx.store.search(lambda tx: report_causes(tx, report_state, at, gateway))
-        shown = [_cause_json(each, report_state, "" if at is None else format_time(at)) for each in found]
+        shown = [cause_json(each, report_state, "" if at is None else format_time(at)) for each in found]
         return Causes(shown, sum(each.count for each in found))
 
     @post("/api/reports/replay", status_code=200, tags=["API"], summary="Replay dead status reports")
@@ -131,7 +139,7 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     return [reports, causes, replay]
 
 
-def _cause_json(found: ReportCause, state: str, since: str) -> CauseJson:
+def cause_json(found: ReportCause, state: str, since: str) -> CauseJson:
     gateway, _, host = found.lane.partition("@")
     same = ReplayFilter(since=since, cause=found.cause, lane=found.lane) if state == "dead" else None
     return CauseJson(

@@ -35,7 +35,7 @@ def door_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         if signed is None:
             attempts.failed(ctx, visit.request)
             problem = "Nobody has this token. Tokens are case-sensitive and have no spaces."
-            return html(visit, "sign_in.html", status=401, next=to, problem=problem)
+            return html(visit, "sign_in.html", code=401, next=to, problem=problem)
         return redirect(to, [session_cookie(ctx, signed[1])])
 
     @get("/ops/static/{name:str}", include_in_schema=False, sync_to_thread=False)
@@ -43,7 +43,9 @@ def door_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         found = STATIC.get(name)
         if found is None:
             raise NotFoundException("there is no such file")
-        kept = {"Cache-Control": "public, max-age=31536000, immutable"} if request.query_params.get("v") else {}
+        kept = (
+            {"Cache-Control": "public, max-age=31536000, immutable"} if request.query_params.get("v") else {}
+        )
         return Response(found.content, media_type=found.media_type, headers={**HEADERS, **kept})
 
     return [
@@ -87,7 +89,7 @@ async def _search(visit: Visit) -> Answer:
     if not text:
         return redirect("/ops/messages")
     found = addresses_in(text, visit.ctx.default_region)
-    if found and ("@" in text or text.startswith("+") or id_from_text(text) is None and not text.isalnum()):
+    if found and ("@" in text or text.startswith("+") or (id_from_text(text) is None and not text.isalnum())):
         return redirect(f"/ops/messages?{urlencode({'address': visit.ctx.store.vault.hash(found[0]).hex()})}")
     if found:  # digits alone may be an id as well
         hashes = [visit.ctx.store.vault.hash(each).hex() for each in found]
@@ -97,4 +99,8 @@ async def _search(visit: Visit) -> Answer:
 
 def _inside(to: str) -> str:
     """A page of ours; anything else leads to the overview."""
-    return to if to.startswith("/ops/") and "\\" not in to and not any(ord(sign) < 33 for sign in to) else "/ops/"
+    return (
+        to
+        if to.startswith("/ops/") and "\\" not in to and not any(ord(sign) < 33 for sign in to)
+        else "/ops/"
+    )

@@ -43,11 +43,16 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def _time(at: Millis | str | None) -> str:
-    """"2026-11-21 04:22:01 UTC", from milliseconds or from what `format_time` wrote."""
+    """ "2026-11-21 04:22:01 UTC", from milliseconds or from what `format_time` wrote."""
     if at is None or at == "":
         return "–"
     text = format_time(at) if isinstance(at, int) else at
     return f"{text[:10]} {text[11:19]} UTC"
+
+
+def _exact(at: str) -> str:
+    """ "04:22:01.250 UTC" and the day before it."""
+    return f"{at[:10]} {at[11:23]} UTC"
 
 
 def _millis(text: str) -> Millis:
@@ -77,6 +82,7 @@ _environment = jinja2.Environment(
 )
 _environment.filters |= {
     "time": _time,
+    "exact": _exact,
     "number": _number,
     "percent": _percent,
     "pretty": _pretty,

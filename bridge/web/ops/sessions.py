@@ -1,5 +1,7 @@
-"""Signing in to the pages: an operator token for a session. Sessions are kept in the database, so that several instances
-know them; the browser has a random value, the database its digest.
+"""Signing in to the pages: an operator token for a session.
+
+Sessions are kept in the database, so that several instances know them; the browser has a random value, the database its
+digest.
 
 A form carries a token of its own (`csrf`), which only a page of the same session can know. A session ends after half a
 day, after two hours without use, at the sign-out, and when the operator's token is changed or taken out.

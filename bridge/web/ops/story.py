@@ -44,9 +44,7 @@ def story_of(timeline: Sequence[dict[str, Any]]) -> list[Step]:
         if gap and entry["kind"] == "callback":
             gap = f"No callback for {duration(passed)}."
         after = duration(passed) if before is not None and passed else ""
-        steps.append(
-            Step(entry, kind_word(str(entry["kind"])), _text(entry), _tone(entry), after, gap)
-        )
+        steps.append(Step(entry, kind_word(str(entry["kind"])), _text(entry), _tone(entry), after, gap))
         before = at
     return steps
 
@@ -71,7 +69,9 @@ def summary(message: dict[str, Any]) -> str:
     delivered = message["delivered_at"]
     if delivered:
         opened = " and opened" if state == "read" else ""
-        return f"It was delivered{opened}, {duration(_millis(delivered) - created)} after Smartico asked for it."
+        return (
+            f"It was delivered{opened}, {duration(_millis(delivered) - created)} after Smartico asked for it."
+        )
     if state in ("failed", "rejected"):
         why = message["error_text"] or message["error_code"] or "no reason was given"
         who = "The provider refused it" if state == "rejected" else "It was not delivered"
@@ -105,7 +105,9 @@ def _text(entry: dict[str, Any]) -> str:
             times = "" if entry["attempts"] == 1 else f", at attempt {entry['attempts']}"
             return f"“{entry['status']}”{latency}{times}"
         case "inbound":
-            return f"“{entry['text']}”" + (f" ({entry['opt_out_keyword']})" if entry["opt_out_keyword"] else "")
+            return f"“{entry['text']}”" + (
+                f" ({entry['opt_out_keyword']})" if entry["opt_out_keyword"] else ""
+            )
         case "notification":
             return str(entry["campaign_name"])
         case "submitted":
@@ -121,13 +123,19 @@ def _callback(entry: dict[str, Any]) -> str:
     words = " ".join(dict.fromkeys(each for each in (entry["event"], entry["status"]) if each))
     parts = [f"“{words}”"]
     if entry.get("error_code"):
-        parts.append(f"error {entry['error_code']}" + (f" ({entry['error_text']})" if entry.get("error_text") else ""))
+        parts.append(
+            f"error {entry['error_code']}" + (f" ({entry['error_text']})" if entry.get("error_text") else "")
+        )
     if entry.get("price"):
         parts.append(f"{entry['price']} {entry.get('currency', '')}".strip())
     if entry.get("step"):
         parts.append(f"step {entry['step']}")
-    outcome = {"superseded": "came too late to change anything", "unmapped": "is not in the mapping table",
-               "held": "waits for the other steps", "noted": "changes nothing"}.get(entry["outcome"])
+    outcome = {
+        "superseded": "came too late to change anything",
+        "unmapped": "is not in the mapping table",
+        "held": "waits for the other steps",
+        "noted": "changes nothing",
+    }.get(entry["outcome"])
     return ", ".join(parts) + (f"; it {outcome}" if outcome else "")
 
 

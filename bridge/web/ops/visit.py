@@ -7,7 +7,7 @@ templates escape everything.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, quote, urlencode
 
 import structlog
@@ -24,11 +24,12 @@ from bridge.web.context import WebContext
 from bridge.web.ops.rendering import ASSETS, render
 from bridge.web.ops.sessions import Signed, signed_of
 
-__all__ = ["HEADERS", "Answer", "Refused", "Visit", "html", "page", "redirect"]
+__all__ = ["HEADERS", "Answer", "Refused", "Visit", "html", "page", "redirect", "shell"]
 
 _log = structlog.get_logger()
 _MAX_FORM = 64 * 1024
 _THEMES = ("dark", "light")
+_MIDDLE = "(the middle)"
 
 Answer = Response[Any]
 
@@ -47,7 +48,7 @@ HEADERS = {
 }
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it is an answer, not a failure
     """The visitor is told so, on a page of its own. `mend`: what to do next."""
 
     def __init__(self, status: int, title: str, mend: str) -> None:
@@ -117,13 +118,17 @@ class Visit:
         """The form that was posted from one of our pages. Raises Refused for any other."""
         fields = await self.open_form()
         if self.signed is None or fields.get("csrf") != self.signed.csrf:
-            raise Refused(403, "This form is too old", "Go back, load the page again, and repeat what you did.")
+            raise Refused(
+                403, "This form is too old", "Go back, load the page again, and repeat what you did."
+            )
         return fields
 
     async def open_form(self) -> dict[str, str]:
         """A form of which only the site is checked: the sign-in."""
         if self.request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            raise Refused(403, "This form came from another site", "Open the page here, and repeat what you did.")
+            raise Refused(
+                403, "This form came from another site", "Open the page here, and repeat what you did."
+            )
         try:
             raw = await read_body(self.request, _MAX_FORM)
             values = parse_qs(raw.decode(), keep_blank_values=True, max_num_fields=1000)
@@ -140,8 +145,25 @@ class Visit:
             raise Refused(403, "You may look, but change nothing", "Ask somebody with the role operator.")
 
 
-def html(visit: Visit, template: str, *, status: int = 200, **values: Any) -> Answer:
+def html(visit: Visit, template: str, *, code: int = 200, **values: Any) -> Answer:
     """A page."""
+    return Response(
+        _rendered(visit, template, values).encode(),
+        status_code=code,
+        media_type="text/html; charset=utf-8",
+        headers=HEADERS,
+    )
+
+
+def shell(visit: Visit, title: str) -> tuple[bytes, bytes]:
+    """The beginning and the end of a page whose middle comes piece by piece."""
+    before, _, after = _rendered(visit, "growing.html", {"title": title, "middle": _MIDDLE}).partition(
+        _MIDDLE
+    )
+    return before.encode(), after.encode()
+
+
+def _rendered(visit: Visit, template: str, values: dict[str, Any]) -> str:
     shared = {
         "visit": visit,
         "operator": visit.signed.operator.name if visit.signed else "",
@@ -152,12 +174,7 @@ def html(visit: Visit, template: str, *, status: int = 200, **values: Any) -> An
         "now": visit.now,
         "path": visit.request.url.path,
     }
-    return Response(
-        render(template, {**shared, **values}).encode(),
-        status_code=status,
-        media_type="text/html; charset=utf-8",
-        headers=HEADERS,
-    )
+    return render(template, {**shared, **values})
 
 
 def redirect(to: str, cookies: list[Cookie] | None = None) -> Answer:
@@ -174,7 +191,7 @@ def page(
     path: str,
     handler: Handler,
     *,
-    method: str = "GET",
+    method: Literal["GET", "POST"] = "GET",
     anyone: bool = False,
     **bound: Any,
 ) -> HTTPRouteHandler:
@@ -196,13 +213,15 @@ def page(
             return _failure(visit, 503, "The database cannot be used now", error.sentence)
         except HTTPException as error:
             return _failure(visit, error.status_code, "That did not work", str(error.detail))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the visitor is told
             # The path alone: a query may hold what somebody searches for.
             _log.error("a page failed", path=request.url.path, exc_info=error)
-            return _failure(visit, 500, "Something went wrong here", "It is in the log of the bridge. Try again.")
+            return _failure(
+                visit, 500, "Something went wrong here", "It is in the log of the bridge. Try again."
+            )
 
     serve.__name__ = f"ops_{handler.__name__}_{method.lower()}"
-    return route(path, http_method=[method], status_code=200, include_in_schema=False)(serve)  # type: ignore[arg-type]
+    return route(path, http_method=[method], status_code=200, include_in_schema=False)(serve)
 
 
 def _parts(request: Request[Any, Any, Any]) -> Mapping[str, str]:
@@ -210,5 +229,5 @@ def _parts(request: Request[Any, Any, Any]) -> Mapping[str, str]:
     return {name: str(value) for name, value in request.path_params.items()}
 
 
-def _failure(visit: Visit, status: int, title: str, mend: str) -> Answer:
-    return html(visit, "failure.html", status=status, title=title, mend=mend)
+def _failure(visit: Visit, code: int, title: str, mend: str) -> Answer:
+    return html(visit, "failure.html", code=code, title=title, mend=mend)

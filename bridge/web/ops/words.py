@@ -10,7 +10,7 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
 def duration(millis: float | None) -> str:
-    """"850 ms", "12 s", "3 min 20 s", "26 h", "3 d 4 h": two units at most."""
+    """ "850 ms", "12 s", "3 min 20 s", "26 h", "3 d 4 h": two units at most."""
     if millis is None:
         return "–"
     left = round(millis)
@@ -29,7 +29,7 @@ def duration(millis: float | None) -> str:
 
 
 def ago(at: Millis | None, now: Millis) -> str:
-    """"3 min ago"; "in 20 s" for what is to come."""
+    """ "3 min ago"; "in 20 s" for what is to come."""
     if at is None:
         return "–"
     if at > now + 1_000:
@@ -86,12 +86,11 @@ def kind_word(kind: str) -> str:
 REVIEW = {
     "unmapped": (
         "A word of the provider that the mapping table does not know",
-        "Add the word to the provider's table in mappings/, restart the bridge, then replay: each element is read again.",
+        "Add the word to the provider's table in mappings/, restart the bridge, then replay: each is read again.",
     ),
     "malformed": (
         "An element that cannot be read",
-        "Look at the sample. If the provider changed its form, a newer version of the bridge may read it: replay then. "
-        "Dismiss what is not worth keeping.",
+        "Look at the sample. If the provider changed its form, a newer bridge may read it: replay then, else dismiss.",
     ),
     "unreadable": (
         "A whole callback that cannot be read",
@@ -99,7 +98,7 @@ REVIEW = {
     ),
     "orphan": (
         "A callback about a message that the bridge does not know",
-        "It may belong to another system that uses the same account, or to messages that were pruned. Dismiss it if so.",
+        "It may belong to another system that uses the same account, or to messages that were pruned: dismiss it then.",
     ),
     "unknown_send": (
         "Perhaps sent: the provider's answer was lost, and it has no trace of the message",

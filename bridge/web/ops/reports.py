@@ -1,0 +1,129 @@
+"""The page of status reports: by cause, newest first, and the replay of dead ones after a preview."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import structlog
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+from markupsafe import Markup
+
+from bridge.core.model import id_from_text, id_text
+from bridge.core.moments import format_time, read_when
+from bridge.flows.review import Actor, Replayed, replay_reports
+from bridge.flows.showing import report_json
+from bridge.store.search import ReportFilter, list_reports, report_causes
+from bridge.web.api.common import read_cursor, write_cursor
+from bridge.web.api.reports import cause_json, read_report_id
+from bridge.web.context import WebContext
+from bridge.web.ops.visit import HEADERS, Answer, Refused, Visit, html, page, shell
+
+__all__ = ["report_pages"]
+
+_log = structlog.get_logger()
+_ROWS = 50
+_STATES = ("dead", "pending", "done")
+
+
+def report_pages(ctx: WebContext) -> list[HTTPRouteHandler]:
+    """The routes, bound to a service."""
+    return [
+        page(ctx, "/ops/reports", _list),
+        page(ctx, "/ops/reports/replay", _replay, method="POST"),
+    ]
+
+
+async def _list(visit: Visit) -> Answer:
+    ctx = visit.ctx
+    state = visit.query("state") if visit.query("state") in _STATES else "dead"
+    last = read_cursor(visit.query("cursor"), tuple[str, int])
+    before = (id_from_text(last[0]) or b"", last[1]) if last else None
+    chosen = ReportFilter(state=state, gateway=visit.query("gateway"), before=before, limit=_ROWS + 1)
+    rows = await ctx.store.search(lambda tx: list_reports(tx, chosen))
+    found = [] if state == "done" else await ctx.store.search(lambda tx: report_causes(tx, state))
+    shown = rows[:_ROWS]
+    return html(
+        visit,
+        "reports.html",
+        chosen=state,
+        causes=[cause_json(each, state, "") for each in found],
+        items=[report_json(row) for row in shown],
+        next=write_cursor(id_text(shown[-1].message_id), shown[-1].seq) if len(rows) > _ROWS else None,
+        gateways=sorted(ctx.rules.gateways),
+    )
+
+
+async def _replay(visit: Visit) -> Answer:
+    """A preview with the number, and after it is confirmed the replay itself, with its progress."""
+    visit.require_change()
+    chosen, what = _chosen(visit)
+    actor = Actor(visit.actor.operator.name, visit.fields.get("reason", "").strip())
+    if visit.fields.get("confirmed") == "yes":
+        return _with_progress(visit, chosen, actor)
+    counted = await replay_reports(visit.ctx.store, chosen, actor, visit.now, dry_run=True)
+    names = ("id", "lane", "cause", "since", "gateway", "error")
+    fields = {name: visit.fields[name] for name in names if visit.fields.get(name)}
+    if chosen.since is not None:
+        fields["since"] = format_time(chosen.since)  # an age would move on
+    return html(visit, "replay.html", matched=counted.matched, what=what, fields=fields)
+
+
+def _chosen(visit: Visit) -> tuple[ReportFilter, str]:
+    fields = visit.fields
+    if "id" in fields:
+        key = read_report_id(fields["id"])
+        if key is None:
+            raise Refused(400, "That is no report", "Go back, load the page again, and repeat what you did.")
+        return ReportFilter(state="dead", keys=[key]), f"It is “{key[1]}” of {id_text(key[0])}."
+    since = read_when(fields["since"], visit.now) if fields.get("since") else None
+    if fields.get("since") and since is None:
+        raise Refused(400, "“Since” is no time", "Write 2026-11-21T08:00:00Z, 2026-11-21, or an age like 2h.")
+    names = {name: fields.get(name, "") for name in ("gateway", "error", "cause", "lane")}
+    told = [
+        f"{name} “{value}”" for name, value in {**names, "since": fields.get("since", "")}.items() if value
+    ]
+    what = f"Those with {', '.join(told)}." if told else "These are all dead ones."
+    chosen = ReportFilter(
+        "dead", since, names["gateway"], names["error"], cause=names["cause"], lane=names["lane"]
+    )
+    return chosen, what
+
+
+def _with_progress(visit: Visit, chosen: ReportFilter, actor: Actor) -> Answer:
+    """A page that grows while the work goes on: no script is needed, and any instance can do it."""
+    told: asyncio.Queue[Replayed | Exception] = asyncio.Queue()
+
+    async def work() -> None:
+        try:
+            done = await replay_reports(
+                visit.ctx.store, chosen, actor, visit.now, dry_run=False, progress=told.put_nowait
+            )
+            told.put_nowait(done)
+        except Exception as error:  # noqa: BLE001 - it is told on the page
+            _log.error("a replay stopped", error=type(error).__name__)
+            told.put_nowait(error)
+        finally:
+            visit.ctx.replayed()
+
+    async def lines(task: asyncio.Task[None]) -> AsyncGenerator[bytes, None]:
+        before, after = shell(visit, "Replaying")
+        yield before
+        while not (task.done() and told.empty()):
+            now = await told.get()
+            if isinstance(now, Exception):
+                sentence = getattr(now, "sentence", "something went wrong, it is in the log.")
+                yield (
+                    Markup("<p class=problem>It stopped: {} What was replayed goes out.</p>")
+                    .format(sentence)
+                    .encode()
+                )
+                break
+            yield f"<p>{now.replayed:,} of {now.matched:,}</p>\n".encode()
+        yield b"<p><strong>Done.</strong> They are in the outbox now, and go out in their order.</p>"
+        yield b'<p><a href="/ops/reports?state=pending">See what is owed</a></p>'
+        yield after
+
+    task = asyncio.create_task(work(), name="replay")  # it goes on when the visitor leaves
+    return Stream(lines(task), media_type="text/html; charset=utf-8", headers=HEADERS)
