@@ -318,6 +318,10 @@ class Stage:
         found = [step for step in shown["timeline"] if step["kind"] == kind]
         return shown if len(found) == times else None
 
+    def has_learned(self, ext_message_id: str, history: list[str]) -> bool:
+        """As `has_statuses`; "accepted" may be missing, where something later may be known first."""
+        return self.statuses(ext_message_id) in (history, [each for each in history if each != "accepted"])
+
     def has_statuses(self, ext_message_id: str, expected: list[str]) -> bool:
         return self.statuses(ext_message_id) == expected
 

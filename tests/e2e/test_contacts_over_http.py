@@ -43,7 +43,7 @@ async def test_users_are_asked_for_and_judged(tmp_path: Path) -> None:
             assert (await stage.smartico.send(stage.bridge.url, gateway, user)).error_code == code, user
         for (_, gateway_name), ext_message_id in found.items():
             history = ["accepted", "delivered"] if gateway_name == "sms" else ["accepted"]
-            await eventually(partial(stage.has_statuses, ext_message_id, history))
+            await eventually(partial(stage.has_learned, ext_message_id, history))
         numbers = {message.destination for message in stage.provider.ledger.messages}
         assert numbers == {PHONE.removeprefix("+"), "14155551002"}
         assert {mail.recipient for mail in smtp.ledger.mails} == {"both@example.com", "mail@example.com"}

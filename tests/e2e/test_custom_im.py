@@ -113,9 +113,8 @@ async def test_extensions_of_every_shape_arrive_untouched(tmp_path: Path) -> Non
         assert (headers["x-brand"], headers["x-tenant"]) == ("brand seven", "7")
         assert headers["authorization"] == "secret-of-the-platform"
         assert "x-other" not in headers
-        await eventually(
-            lambda: all(stage.statuses(each) == ["accepted", "delivered"] for each in [*ids, without])
-        )
+        history = ["accepted", "delivered"]
+        await eventually(lambda: all(stage.has_learned(each, history) for each in [*ids, without]))
         callback = json.loads(by_id[without])["callback_url"]
         assert callback == f"http://inbox:password-of-reports@{stage.bridge.url[7:]}/callbacks/inbox"
         # Half a character is no JSON for us; what holds NUL is refused by the name of its field.
@@ -140,8 +139,10 @@ async def test_the_platforms_words_reach_smartico(tmp_path: Path) -> None:
         }
         ids = {user: await stage.send(user, CIM) for user in histories}
         for user, history in histories.items():
-            await eventually(partial(stage.has_statuses, ids[user], history))
-        shown = await eventually(partial(stage.told, ids["player1"], "report_done", 4))
+            await eventually(partial(stage.has_learned, ids[user], history))
+        shown = await eventually(
+            partial(stage.told, ids["player1"], "report_done", len(stage.statuses(ids["player1"])))
+        )
         assert (shown["type"], shown["channel"], shown["state"]) == ("cim", "CIM", "read")
         assert shown["address_masked"] is None
         assert not stage.smartico.ledger.errors
@@ -169,7 +170,7 @@ async def test_an_ambiguous_answer_is_sent_again_with_the_same_id(tmp_path: Path
             await eventually(partial(in_state, stage, each, "submitted"))
         inbox.faults = PlatformFaults(next={"reset_after": 1})
         proved = await stage.send("player4", CIM)
-        await eventually(partial(stage.has_statuses, proved, ["accepted", "delivered"]))
+        await eventually(partial(stage.has_learned, proved, ["accepted", "delivered"]))
         assert received(inbox, proved) == 1
         assert len(inbox.ledger.by_id) == 4
         assert stage.smartico.ledger.repeated == 0

@@ -397,7 +397,7 @@ async def test_sendgrid_all_the_way(tmp_path: Path) -> None:
     sendgrid = SendgridSimulator(SENDGRID)
     async with open_stage(tmp_path, sendgrid=sendgrid) as stage:
         first = (await post(stage, sample(stage), "mailing"))["ext_message_id"]
-        await eventually(partial(stage.has_statuses, first, ["accepted", "delivered", "opened", "clicked"]))
+        await eventually(partial(stage.has_learned, first, ["accepted", "delivered", "opened", "clicked"]))
         (mail,) = sendgrid.ledger.by_tag[first.replace("-", "")]
         assert mail.sender == mail.reply_to == {"email": "noreply@amazing.co", "name": "Amazing"}
         assert (mail.to, mail.subject) == (EMAILS["player1"], "The best offer your can find on the market")
@@ -411,7 +411,7 @@ async def test_sendgrid_all_the_way(tmp_path: Path) -> None:
         }
         ids = {user: await stage.send(user, MAILING) for user in histories}
         for user, history in histories.items():
-            await eventually(partial(stage.has_statuses, ids[user], history))
+            await eventually(partial(stage.has_learned, ids[user], history))
         # What is signed with another key is refused, and SendGrid posts it again.
         sendgrid.faults = SendgridFaults(next={"bad_signature": 1})
         ids["player3"] = await stage.send("player3", MAILING)
@@ -502,7 +502,7 @@ async def test_an_ambiguous_answer_of_sendgrid_is_settled_by_its_events(tmp_path
         silent = await stage.send("player7", MAILING)
         sendgrid_has = sendgrid.ledger.by_tag
         for each in ids:
-            await eventually(partial(stage.has_statuses, each, ["accepted", "delivered"]))
+            await eventually(partial(stage.has_learned, each, ["accepted", "delivered"]))
             assert len(sendgrid_has[each.replace("-", "")]) == 1
             await eventually(partial(in_state, stage, each, "delivered"))
         (item,) = await eventually(lambda: open_items(stage, "unknown_send"))
@@ -525,7 +525,7 @@ async def test_a_refusing_sendgrid_is_waited_for_and_a_refused_mail_is_rejected(
         await eventually(lambda: sendgrid.ledger.requests_by_outcome["unauthorized"] >= 1)
         assert await in_state(stage, ext_message_id, "queued")
         sendgrid.faults = SendgridFaults(next={"too_many_requests": 1})
-        await eventually(partial(stage.has_statuses, ext_message_id, ["accepted", "delivered"]))
+        await eventually(partial(stage.has_learned, ext_message_id, ["accepted", "delivered"]))
         for fault in ("bad_request", "too_large"):
             sendgrid.faults = SendgridFaults(next={fault: 1})
             refused = await stage.send("player11", MAILING)

@@ -97,9 +97,12 @@ async def test_a_thing_behind_two_items(store: Store) -> None:
 
 
 async def test_dismissing(store: Store) -> None:
-    """An open item is closed once, with its note; what stood behind it is no member any more."""
+    """An open item is closed once, with its note, and only when nothing stands behind it any more."""
     await add(store, b"a")
     (item,) = await open_items(store)
+    assert not await store.write(lambda tx: review.close_review(tx, item.id, "alice", "too early", NOW + 1))
+    assert await open_items(store) == [item]
+    await store.write(lambda tx: review.drop_member(tx, item.id, b"a"))
     assert await store.write(lambda tx: review.close_review(tx, item.id, "alice", "known", NOW + 1))
     assert not await store.write(lambda tx: review.close_review(tx, item.id, "bob", "again", NOW + 2))
     assert not await store.write(lambda tx: review.close_review(tx, item.id + 1, "bob", "none", NOW + 2))
@@ -114,7 +117,8 @@ async def test_a_cause_that_returns(store: Store) -> None:
     """After an item was dismissed or resolved, the same cause opens a new one, and the old one stays as it was."""
     await add(store, b"a")
     (first,) = await open_items(store)
-    await store.write(lambda tx: review.close_review(tx, first.id, "alice", "", NOW))
+    await store.write(lambda tx: review.drop_member(tx, first.id, b"a"))
+    assert await store.write(lambda tx: review.close_review(tx, first.id, "alice", "", NOW))
     await add(store, b"b", at=NOW + 50)
     (second,) = await open_items(store)
     assert (second.count, second.first_at) == (1, NOW + 50)

@@ -148,7 +148,6 @@ async def test_json_form_and_query(client: httpx.AsyncClient) -> None:
         b"[]",
         b"no json",
         b'{"login": "\xff"}',
-        b'{"login": "\\ud83d"}',
         b"[" * 19_000,
         b'{"a":' * 3_000,
         b'{"a":' * 100 + b"1" + b"}" * 100,
