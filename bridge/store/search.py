@@ -72,7 +72,7 @@ class MessageFilter(Struct, frozen=True):
     limit: int = 100
     default_region: str = ""
     ext_user_id: str = ""
-    address_hash: bytes | None = None
+    address_hashes: Sequence[bytes] = ()
 
 
 class CommunicationRow(Struct, frozen=True):
@@ -185,7 +185,9 @@ async def find_messages(tx: Tx, chosen: MessageFilter) -> list[MessageRow]:
     if chosen.text:
         await _add_text(tx, where, chosen.text.strip(), chosen.default_region)
     where.add_if("m.ext_user_id = ?", chosen.ext_user_id)
-    where.add_if("m.address_hash = ?", chosen.address_hash)
+    if chosen.address_hashes:
+        places = ", ".join("?" * len(chosen.address_hashes))
+        where.add(f"m.address_hash IN ({places})", *chosen.address_hashes)
     source, key, gateway = _source(chosen, where)
     where.add_if(f"{gateway} = ?", chosen.gateway)
     where.add_if("m.state = ?", chosen.state)
@@ -206,7 +208,7 @@ def _source(chosen: MessageFilter, where: _Where) -> tuple[str, str, str]:
     Few messages among very many are walked through where nothing else is: those in the outbox, and those that ended
     negatively. (CROSS JOIN: SQLite begins with the first table.)
     """
-    if not (chosen.text or chosen.ext_user_id or chosen.address_hash):
+    if not (chosen.text or chosen.ext_user_id or chosen.address_hashes):
         match chosen.state:
             case State.QUEUED | State.UNKNOWN:
                 where.add("m.id = s.message_id")

@@ -10,8 +10,7 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from bridge.core.model import id_from_text
-from bridge.store.search import addresses_in
+from bridge.store.search import MessageFilter, addresses_in, find_messages
 from bridge.web.context import WebContext
 from bridge.web.ops.rendering import STATIC
 from bridge.web.ops.sessions import Attempts, session_cookie, sign_in, sign_out
@@ -85,16 +84,19 @@ async def _theme(visit: Visit) -> Answer:
 
 async def _search(visit: Visit) -> Answer:
     """Where the answer is. A number or an address goes into no address of a page: its keyed hash does."""
-    text = visit.fields.get("text", "").strip()
-    if not text:
-        return redirect("/ops/messages")
-    found = addresses_in(text, visit.ctx.default_region)
-    if found and ("@" in text or text.startswith("+") or (id_from_text(text) is None and not text.isalnum())):
-        return redirect(f"/ops/messages?{urlencode({'address': visit.ctx.store.vault.hash(found[0]).hex()})}")
-    if found:  # digits alone may be an id as well
-        hashes = [visit.ctx.store.vault.hash(each).hex() for each in found]
-        return redirect(f"/ops/messages?{urlencode({'query': text, 'address': ','.join(hashes)})}")
-    return redirect(f"/ops/messages?{urlencode({'query': text})}")
+    ctx, text = visit.ctx, visit.fields.get("text", "").strip()
+    addresses = addresses_in(text, ctx.default_region)
+    if not addresses or await _is_id(visit, text):
+        return redirect(f"/ops/messages?{urlencode({'query': text})}" if text else "/ops/messages")
+    hashes = ",".join(ctx.store.vault.hash(each).hex() for each in addresses)
+    return redirect(f"/ops/messages?{urlencode({'address': hashes})}")
+
+
+async def _is_id(visit: Visit, text: str) -> bool:
+    """Whether messages go by this text: digits may be the id of a user as well as a number."""
+    chosen = MessageFilter(text=text, default_region=visit.ctx.default_region)
+    rows = await visit.ctx.store.search(lambda tx: find_messages(tx, chosen))
+    return any(text in (row.ext_user_id, row.smartico_uid, row.provider_message_id) for row in rows)
 
 
 def _inside(to: str) -> str:

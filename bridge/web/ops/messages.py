@@ -22,6 +22,7 @@ __all__ = ["message_pages"]
 
 _ROWS = 50
 _USER_ROWS = 200
+_MOST_ADDRESSES = 4
 
 
 def message_pages(ctx: WebContext) -> list[HTTPRouteHandler]:
@@ -50,13 +51,13 @@ async def _list(visit: Visit) -> Answer:
         before=id_from_text(last[0]) if last else None,
         limit=_ROWS + 1,
         default_region=ctx.default_region,
-        address_hash=_address(visit.query("address")),
+        address_hashes=_addresses(visit.query("address")),
     )
     rows = await ctx.store.search(lambda tx: find_messages(tx, chosen))
     shown = rows[:_ROWS]
     users = {row.ext_user_id for row in rows}
     looked_for = text
-    if chosen.address_hash is not None:
+    if chosen.address_hashes:
         masked = [row.address_masked for row in rows if row.address_masked]
         looked_for = masked[0] if masked else "an address"
     return html(
@@ -67,14 +68,14 @@ async def _list(visit: Visit) -> Answer:
         states=list(State),
         gateways=sorted(ctx.rules.gateways),
         looked_for=looked_for,
-        user=users.pop() if len(users) == 1 and (text or chosen.address_hash) else text if not rows else "",
+        user=users.pop() if len(users) == 1 and (text or chosen.address_hashes) else text if not rows else "",
     )
 
 
-def _address(text: str) -> bytes | None:
-    """A keyed hash, as the search box writes it."""
+def _addresses(text: str) -> list[bytes]:
+    """Keyed hashes, as the search box writes them."""
     try:
-        return bytes.fromhex(text) or None
+        return [bytes.fromhex(each) for each in text.split(",")[:_MOST_ADDRESSES] if each]
     except ValueError:
         raise Refused(400, "That is no address of a page", "Use the search box.") from None
 
