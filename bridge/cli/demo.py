@@ -74,7 +74,7 @@ def _introduce(demo: Demo, *, hint: bool) -> None:
         "operator platform; faults are on."
     )
     if hint:
-        print(f"Look at {demo.url}/openapi.json and {demo.url}/metrics, or ask for messages:")
+        print(f"Look at {demo.url}/ops/ in a browser; the operator token is {OPERATOR_TOKEN}. For scripts:")
         print(f"  curl -H 'Authorization: Bearer {OPERATOR_TOKEN}' '{demo.url}/api/messages?limit=3'")
         print("Ctrl-C stops it.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar.handlers import HTTPRouteHandler
 
+from bridge.web.api.audit import audit_routes
 from bridge.web.api.communications import communication_routes
 from bridge.web.api.contacts import contact_routes
 from bridge.web.api.export import export_routes
@@ -26,6 +27,7 @@ def api_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         *review_routes(ctx),
         *contact_routes(ctx),
         *communication_routes(ctx),
+        *audit_routes(ctx),
         *timeline_routes(ctx),
         *export_routes(ctx),
         *stats_routes(ctx),

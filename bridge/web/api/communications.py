@@ -10,10 +10,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Struct
 
-from bridge.core.model import id_from_text, id_text
+from bridge.core.model import first_id, id_from_text, id_text
 from bridge.core.moments import format_time
 from bridge.flows.showing import mask_json
 from bridge.store import forwards
+from bridge.store.communications import Campaign, campaigns
 from bridge.store.forwards import COMMUNICATION, Shown
 from bridge.store.search import CommunicationFilter, CommunicationRow, find_communications
 from bridge.store.tx import Tx
@@ -56,6 +57,12 @@ class CommunicationJson(Struct, frozen=True, kw_only=True):
     forward: ForwardJson | None
 
 
+class Campaigns(Struct, frozen=True):
+    """Those with a notification in the time (the last 30 days, unless `since` says otherwise), the latest first."""
+
+    items: list[Campaign]
+
+
 def communication_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     """The route, bound to a service."""
 
@@ -84,7 +91,17 @@ def communication_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         more = write_cursor(id_text(shown[-1].id)) if len(rows) > limit else None
         return Page([communication_json(row, passed_on.get(id_text(row.id))) for row in shown], more)
 
-    return [search]
+    @get("/api/communications/campaigns", tags=["API"], summary="Asset notifications by campaign")
+    async def by_campaign(
+        request: Request[Any, Any, Any], since: When = "30d", until: When = None, limit: Limit = 100
+    ) -> Campaigns:
+        operator_of(ctx, request)
+        start, end = moment(ctx, "since", since) or 0, moment(ctx, "until", until) or ctx.clock() + 60_000
+        return Campaigns(
+            await ctx.store.search(lambda tx: campaigns(tx, first_id(start), first_id(end), limit))
+        )
+
+    return [search, by_campaign]
 
 
 async def find_with_forwards(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import Request, get
+from litestar import Request, get, post
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, QueryParameter
+from msgspec import Struct
 
 from bridge.core.model import id_from_text, id_text
+from bridge.flows.revealing import reveal
 from bridge.flows.showing import MessageJson, MessageWithTimeline, message_json, message_with_timeline
-from bridge.store.search import MessageFilter, find_messages
-from bridge.web.access import operator_of
-from bridge.web.api.common import Limit, Page, moment, read_cursor, write_cursor
+from bridge.store.search import MessageFilter, find_messages, get_message
+from bridge.web.access import operator_of, require_operator
+from bridge.web.api.common import Limit, Page, moment, read_cursor, read_json, write_cursor
+from bridge.web.api.contacts import ask_platform
 from bridge.web.context import WebContext
 
 __all__ = ["message_routes"]
@@ -22,6 +25,18 @@ AnyId = Annotated[
     str, QueryParameter(name="query", description="Any id, a phone number or an e-mail address")
 ]
 When = Annotated[str | None, QueryParameter(description="RFC 3339, a date, or an age like 2h")]
+
+
+class Why(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why somebody has to know; it goes into the audit trail."""
+
+    reason: str = ""
+
+
+class Revealed(Struct, frozen=True):
+    """The phone number or e-mail address that the message went to; null where it is not known any more."""
+
+    address: str | None
 
 
 def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
@@ -66,4 +81,26 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
             raise NotFoundException("no message has this ext_message_id")
         return found
 
-    return [search, one]
+    @post(
+        "/api/messages/{ext_message_id:str}/reveal",
+        status_code=200,
+        tags=["API"],
+        summary="The address in the clear, audited",
+    )
+    async def in_the_clear(request: Request[Any, Any, Any], ext_message_id: FromPath[str]) -> Revealed:
+        operator = require_operator(ctx, request)
+        message_id = id_from_text(ext_message_id)
+        body = (
+            await read_json(ctx, request, Why) if request.headers.get("content-length", "0") != "0" else Why()
+        )
+        found = await ctx.store.search(lambda tx: get_message(tx, message_id)) if message_id else None
+        if message_id is None or found is None:
+            raise NotFoundException("no message has this ext_message_id")
+        elsewhere = await ask_platform(ctx.platform, found.ext_user_id) if ctx.platform else None
+        return Revealed(
+            await ctx.store.write(
+                lambda tx: reveal(tx, message_id, elsewhere, operator.name, body.reason, ctx.clock())
+            )
+        )
+
+    return [search, one, in_the_clear]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from litestar.handlers import HTTPRouteHandler
 
 from bridge.core.model import first_id, id_from_text, id_text
-from bridge.core.moments import format_time
 from bridge.store.audit import audit_lines
 from bridge.store.communications import campaigns
 from bridge.store.search import CommunicationFilter
+from bridge.web.api.audit import audit_json
 from bridge.web.api.common import read_cursor, write_cursor
 from bridge.web.api.communications import communication_json, find_with_forwards
 from bridge.web.context import WebContext
@@ -59,16 +59,7 @@ async def _audit(visit: Visit) -> Answer:
     before = last[0] if last else _NEWEST
     lines = await visit.ctx.store.search(lambda tx: audit_lines(tx, before, _ROWS + 1))
     shown = lines[:_ROWS]
-    items = [
-        {
-            "at": format_time(line.at),
-            "actor": line.actor,
-            "action": line.action,
-            "reason": line.detail.get("reason", ""),
-            "detail": {name: value for name, value in line.detail.items() if name != "reason"},
-        }
-        for line in shown
-    ]
+    items = [audit_json(line) for line in shown]
     return html(
         visit, "audit.html", items=items, next=write_cursor(shown[-1].id) if len(lines) > _ROWS else None
     )
