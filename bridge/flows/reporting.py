@@ -129,11 +129,11 @@ async def settle(tx: Tx, settled: Sequence[tuple[str, Settlement]], now: Millis)
         # Whose lease ended may have been settled by others: then it is not dead, whatever came of our attempt.
         waiting = await reports.pending(tx, sorted({each.message_id for _, each in settled}))
         settled = [pair for pair in settled if pair[1].state == "done" or _key(pair[1]) in waiting]
-    done = [each for _, each in settled if each.state == "done"]
-    dead = await reports.dead(tx, sorted({each.message_id for each in done}))
     released = await reports.settle(tx, [each for _, each in settled], now)
-    late = [report_subject(*_key(each)) for each in done if _key(each) in dead]
-    await review.settle_subjects(tx, late, now)  # buried for its age while it was on its way
+    done = [report_subject(*_key(each)) for _, each in settled if each.state == "done"]
+    await review.settle_subjects(
+        tx, done, now
+    )  # one may have been buried for its age while it was on its way
     for lane, each in settled:
         if each.last_error is not None:
             kind = "report_dead" if each.state == "dead" else "report_failed"
