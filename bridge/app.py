@@ -29,6 +29,7 @@ from bridge.flows.platform import Platform
 from bridge.metrics import Metrics
 from bridge.settings import Settings
 from bridge.store.forwards import COMMUNICATION, INBOUND
+from bridge.store.leases import steady
 from bridge.store.reports import DueReport
 from bridge.store.tx import Store, Tx
 from bridge.transport import ProviderTransport
@@ -125,6 +126,7 @@ class Service:
             directory,
             self._platform_transport.exchange,
             clock,
+            steady=lambda: round(steady() * 1000),
             cache_seconds=http.cache_seconds,
             not_found_cache_seconds=http.not_found_cache_seconds,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from bridge.core.breaker import Breaker
 from bridge.secret import Secret
-from bridge.worker.breaker import Breaker
 
 __all__ = ["Host", "Hosts"]
 
