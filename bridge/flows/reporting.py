@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from bridge.core.model import MessageId, Millis, Status, id_text
-from bridge.core.retry import scheduled
+from bridge.core.retry import no_sooner, scheduled
 from bridge.flows.rules import ReportRules
 from bridge.smartico import Done, Hopeless, NotFound, RefusedReport, StatusReply, TryLater, Unauthorized
 from bridge.store import reports, review
@@ -20,7 +20,6 @@ from bridge.store.tx import Row, Store, Tx
 __all__ = ["bury_aged", "judge", "report_subject", "settle"]
 
 MAX_REFUSALS = 3
-MAX_RETRY_AFTER = 3600.0  # seconds
 
 
 def judge(
@@ -57,8 +56,8 @@ def judge(
                 return _again(report, rules, now, now, reply.reason, counted=0)
             retries = report.retries + 1
             delay = scheduled(rules.retry_schedule, retries, jitter=jitter)
-            if delay is not None and reply.retry_after is not None:
-                delay = max(delay, min(reply.retry_after, MAX_RETRY_AFTER))
+            if delay is not None:
+                delay = no_sooner(delay, reply.retry_after)
             return _later(report, rules, now, delay, reply.reason, retries=retries)
         case _:
             assert_never(reply)
