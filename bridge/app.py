@@ -32,6 +32,7 @@ from bridge.flows.status import not_known_here
 from bridge.metrics import Metrics
 from bridge.settings import Settings
 from bridge.store.forwards import COMMUNICATION, INBOUND
+from bridge.store.leases import steady
 from bridge.store.reports import DueReport
 from bridge.store.tx import Store, Tx
 from bridge.transport import ProviderTransport
@@ -130,6 +131,7 @@ class Service:
             directory,
             self._platform_transport.exchange,
             clock,
+            steady=lambda: round(steady() * 1000),
             cache_seconds=http.cache_seconds,
             not_found_cache_seconds=http.not_found_cache_seconds,
         )

@@ -277,8 +277,9 @@ class Applying:
         if message_id is None:
             return
         if self._rules.contacts_elsewhere:
-            row = await self._tx.one("person_of_message", id=message_id)
-            await contacts.close_channel_of_user(self._tx, row[0] if row else "", channel, reason, self._now)
+            user = await self._who(address, message_id)
+            if user is not None:
+                await contacts.close_channel_of_user(self._tx, user, channel, reason, self._now)
         if message_id not in self._messages:
             self._messages |= await messages.load_messages(self._tx, [message_id])
         message = self._messages[message_id]

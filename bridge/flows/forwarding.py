@@ -11,7 +11,7 @@ from typing import assert_never
 
 from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply
 from bridge.core.model import Millis, id_from_text, id_text
-from bridge.core.retry import scheduled
+from bridge.core.retry import no_sooner, scheduled
 from bridge.core.times import read_retry_after
 from bridge.flows.rules import ReportRules
 from bridge.smartico import Done, Hopeless, TryLater, Unauthorized
@@ -22,7 +22,6 @@ from bridge.store.tx import Store, Tx
 
 __all__ = ["Verdict", "bridge_id", "bury_aged", "judge", "read_outcome", "settle"]
 
-MAX_RETRY_AFTER = 3600.0  # seconds
 _NAMES = uuid.UUID("0199f0a4-6b8e-7c0a-9d5e-3f1b2a4c6d80")  # of the ids below; it never changes
 
 Verdict = Done | Hopeless | Unauthorized | TryLater
@@ -78,9 +77,7 @@ def judge(
             delay = scheduled(rules.retry_schedule, forward.retries + 1, jitter=jitter)
             if delay is None:
                 return _final(forward, "dead", verdict.reason, None)
-            if verdict.retry_after is not None:
-                delay = max(delay, min(verdict.retry_after, MAX_RETRY_AFTER))
-            return _again(forward, rules, now, delay, verdict.reason)
+            return _again(forward, rules, now, no_sooner(delay, verdict.retry_after), verdict.reason)
         case _:
             assert_never(verdict)
 

@@ -14,6 +14,7 @@ import structlog
 from msgspec import Struct
 
 from bridge.contacts import Answer, Away, Directory, Known, UnknownUser, build_lookup, read_lookup
+from bridge.core.breaker import Breaker
 from bridge.core.exchange import Outcome, Request
 from bridge.core.model import Millis
 
@@ -26,8 +27,6 @@ _CROWDED = Away("too many users are being asked for")
 _AT_ONCE = 64  # questions under way; the next ones wait
 _MOST = 2_000  # questions under way or waiting
 _ENOUGH = 3  # questions in a row without an answer: then the platform is away, and asked now and then
-_FIRST_PAUSE: Millis = 500
-_LONGEST_PAUSE: Millis = 5_000
 
 
 class _Kept(Struct, frozen=True):
@@ -51,7 +50,7 @@ class _Question:
 
 class Platform:
     """Finds users. `exchange` performs a request, `clock` gives the time; 0 seconds: such answers are not kept.
-    `max_questions`: how many may be under way or waiting.
+    `steady` is a clock that never goes back; `max_questions`: how many may be under way or waiting.
 
     `away` says why the platform is away, by the last question to it; it is empty where it is not. While it is away one
     question at a time finds out whether it is back, and everybody else is told so at once: nobody waits for nothing.
@@ -63,6 +62,7 @@ class Platform:
         exchange: Callable[[Request], Awaitable[Outcome]],
         clock: Callable[[], Millis],
         *,
+        steady: Callable[[], Millis],
         cache_seconds: float,
         not_found_cache_seconds: float,
         max_entries: int = 100_000,
@@ -72,6 +72,7 @@ class Platform:
         self._directory = directory
         self._exchange = exchange
         self._clock = clock
+        self._steady = steady
         self._known_for: Millis = round(cache_seconds * 1000)
         self._unknown_for: Millis = round(not_found_cache_seconds * 1000)
         self._max_entries = max_entries
@@ -80,8 +81,7 @@ class Platform:
         self._questions: dict[str, _Question] = {}
         self._closed = False
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._failures = 0  # in a row
-        self._ask_at: Millis = 0  # while it is away: when it is asked again
+        self._breaker = Breaker(_ENOUGH, first=0.5, longest=5.0)
 
     async def find(self, ext_user_id: str) -> Answer:
         """Who the user is, from memory or from the platform. Raises what `exchange` raises: that is a bug."""
@@ -118,7 +118,8 @@ class Platform:
     # --- a question ---
 
     def _begin(self, ext_user_id: str, request: Request) -> _Question:
-        question = _Question(asyncio.create_task(self._ask(request), name="platform"))
+        probe = self._breaker.is_open
+        question = _Question(asyncio.create_task(self._ask(request, probe=probe), name="platform"))
         self._questions[ext_user_id] = question
         question.task.add_done_callback(lambda _: self._end(ext_user_id, question))
         return question
@@ -129,20 +130,18 @@ class Platform:
             return _STOPPING
         if len(self._questions) >= self._max_questions:
             return _CROWDED
-        if self._failures < _ENOUGH:
-            return None
-        now = self._clock()
-        if now < self._ask_at <= now + _LONGEST_PAUSE:  # a clock that was set back must not make it longer
-            return Away(self.away)
-        self._ask_at = now + _LONGEST_PAUSE
-        return None
+        return None if self._breaker.allows(self._steady()) else Away(self.away)
 
-    async def _ask(self, request: Request) -> Answer:
-        waits = self._slots.locked()
-        async with self._slots:
-            if waits and self._failures >= _ENOUGH:
-                return Away(self.away)  # it went away while this one waited
-            answer = read_lookup(self._directory, await self._exchange(request))
+    async def _ask(self, request: Request, *, probe: bool) -> Answer:
+        try:
+            async with self._slots:
+                if self._breaker.is_open and not probe:
+                    return Away(self.away)  # it went away while this one waited
+                answer = read_lookup(self._directory, await self._exchange(request))
+        except BaseException:
+            if probe:
+                self._breaker.cancel_probe()
+            raise
         self._note(answer)
         return answer
 
@@ -162,11 +161,11 @@ class Platform:
 
     def _note(self, answer: Answer) -> None:
         """Says when the platform goes away, and when it is back."""
-        was_away, self.away = self.away, answer.reason if isinstance(answer, Away) else ""
-        self._failures = self._failures + 1 if self.away else 0
-        if self._failures >= _ENOUGH:
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE << min(self._failures - _ENOUGH, 10))
-            self._ask_at = self._clock() + pause
+        if isinstance(answer, Away):
+            self._breaker.failed(self._steady(), answer.reason)
+        else:
+            self._breaker.succeeded()
+        was_away, self.away = self.away, self._breaker.reason
         if self.away and not was_away:
             _log.warning("the operator's platform cannot be asked", reason=self.away)
         elif was_away and not self.away:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from bridge.core.model import MessageId, Millis, Status, id_text
-from bridge.core.retry import scheduled
+from bridge.core.retry import no_sooner, scheduled
 from bridge.flows.rules import ReportRules
 from bridge.smartico import Done, Hopeless, NotFound, RefusedReport, StatusReply, TryLater, Unauthorized
 from bridge.store import reports, review
@@ -20,7 +20,6 @@ from bridge.store.tx import Row, Store, Tx
 __all__ = ["bury_aged", "judge", "report_subject", "settle"]
 
 MAX_REFUSALS = 3
-MAX_RETRY_AFTER = 3600.0  # seconds
 
 
 def judge(
@@ -57,8 +56,8 @@ def judge(
                 return _again(report, rules, now, now, reply.reason, counted=0)
             retries = report.retries + 1
             delay = scheduled(rules.retry_schedule, retries, jitter=jitter)
-            if delay is not None and reply.retry_after is not None:
-                delay = max(delay, min(reply.retry_after, MAX_RETRY_AFTER))
+            if delay is not None:
+                delay = no_sooner(delay, reply.retry_after)
             return _later(report, rules, now, delay, reply.reason, retries=retries)
         case _:
             assert_never(reply)
@@ -129,11 +128,11 @@ async def settle(tx: Tx, settled: Sequence[tuple[str, Settlement]], now: Millis)
         # Whose lease ended may have been settled by others: then it is not dead, whatever came of our attempt.
         waiting = await reports.pending(tx, sorted({each.message_id for _, each in settled}))
         settled = [pair for pair in settled if pair[1].state == "done" or _key(pair[1]) in waiting]
-    done = [each for _, each in settled if each.state == "done"]
-    dead = await reports.dead(tx, sorted({each.message_id for each in done}))
     released = await reports.settle(tx, [each for _, each in settled], now)
-    late = [report_subject(*_key(each)) for each in done if _key(each) in dead]
-    await review.settle_subjects(tx, late, now)  # buried for its age while it was on its way
+    done = [report_subject(*_key(each)) for _, each in settled if each.state == "done"]
+    await review.settle_subjects(
+        tx, done, now
+    )  # one may have been buried for its age while it was on its way
     for lane, each in settled:
         if each.last_error is not None:
             kind = "report_dead" if each.state == "dead" else "report_failed"

@@ -335,9 +335,6 @@ ON CONFLICT (provider, provider_message_id) DO NOTHING RETURNING 1
 
 -- ===== reports =====
 
--- name: dead_statuses
-SELECT message_id, status FROM reports WHERE message_id IN (:list) AND state = 'dead'
-
 -- name: pending_statuses
 SELECT message_id, status FROM reports WHERE message_id IN (:list) AND state = 'pending'
 

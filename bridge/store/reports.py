@@ -16,7 +16,6 @@ from bridge.store.tx import Row, Tx, distinct
 __all__ = [
     "DueReport",
     "Settlement",
-    "dead",
     "due_reports",
     "follow_up",
     "lanes",
@@ -95,12 +94,6 @@ async def lanes(tx: Tx) -> list[str]:
 async def pending(tx: Tx, message_ids: Sequence[MessageId]) -> set[tuple[MessageId, Status]]:
     """The reports of these messages that are pending."""
     rows = await tx.any_of("pending_statuses", message_ids)
-    return {(message_id, Status(status)) for message_id, status in rows}
-
-
-async def dead(tx: Tx, message_ids: Sequence[MessageId]) -> set[tuple[MessageId, Status]]:
-    """The reports of these messages that were given up."""
-    rows = await tx.any_of("dead_statuses", message_ids)
     return {(message_id, Status(status)) for message_id, status in rows}
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+from bridge.core.breaker import Breaker
 from bridge.core.model import Millis
 from bridge.flows.pruning import Pruned, Pruning, Retention
 from bridge.flows.rules import Rules
@@ -18,7 +19,6 @@ from bridge.settings.model import SmtpSettings
 from bridge.store.forwards import COMMUNICATION, INBOUND
 from bridge.store.tx import Store
 from bridge.transport import MailServer, MailTransport, ProviderTransport, ReportTransport
-from bridge.worker.breaker import Breaker
 from bridge.worker.counts import Backlog
 from bridge.worker.forwards import MOST, Destination, ForwardPump
 from bridge.worker.inbox import InboxPump

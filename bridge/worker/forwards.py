@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from msgspec import Struct
 
+from bridge.core.breaker import Breaker
 from bridge.core.exchange import Request
 from bridge.core.model import Millis
 from bridge.flows import forwarding
@@ -27,7 +28,6 @@ from bridge.store.forwards import DueForward, Settlement
 from bridge.store.together import Together
 from bridge.store.tx import Store, Tx
 from bridge.transport import Transport
-from bridge.worker.breaker import Breaker
 from bridge.worker.hosts import state_of
 from bridge.worker.pump import Pump
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from bridge.core.breaker import Breaker
 from bridge.flows.status import API_KEY_REFUSED, DOWN, HostState
 from bridge.secret import Secret
-from bridge.worker.breaker import Breaker
 
 __all__ = ["Host", "Hosts", "state_of"]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from bridge.core.breaker import Breaker
 from bridge.core.model import MessageId, Millis, id_text
 from bridge.flows import sending
 from bridge.flows.rules import Rules
@@ -36,7 +37,6 @@ from bridge.store.reports import DueReport
 from bridge.store.sends import Send
 from bridge.store.tx import Store, Tx
 from bridge.transport import ProviderTransport
-from bridge.worker.breaker import Breaker
 from bridge.worker.leases import Held
 from bridge.worker.pump import Pump
 

@@ -86,6 +86,7 @@ class Scene:
             directory,
             self.line.exchange,
             self.clock,
+            steady=self.clock,
             cache_seconds=cache_seconds,
             not_found_cache_seconds=not_found_cache_seconds,
             max_entries=max_entries,

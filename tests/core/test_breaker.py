@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge.worker.breaker import Breaker
+from bridge.core.breaker import Breaker
 
 NOW = 1_795_234_921_250
 
