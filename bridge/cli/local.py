@@ -7,17 +7,17 @@ from typing import TypeVar
 
 from bridge.assembly import build_providers, build_rules, open_database
 from bridge.cli.options import now, operator_name
-from bridge.core.moments import read_when
+from bridge.errors import BridgeError
 from bridge.flows import directory, review
 from bridge.flows.directory import ContactDraft, Erased
-from bridge.flows.review import Actor, Replayed
+from bridge.flows.review import Actor, Replayed, ReplayFilter, choose_reports
 from bridge.flows.rules import Rules
 from bridge.settings import Settings
 from bridge.store.reports import DueReport
 from bridge.store.review import ReviewItem, get_review
 from bridge.store.search import ReportFilter
 from bridge.store.tx import Store, Tx
-from bridge.web.api.reports import ReplayFilter, ReplayRequest, read_report_id
+from bridge.web.api.reports import ReplayRequest, read_report_id
 
 __all__ = ["LocalBackend"]
 
@@ -76,5 +76,7 @@ class LocalBackend:
 def _chosen(wanted: ReplayRequest) -> ReportFilter:
     if wanted.ids is not None:
         return ReportFilter(state="dead", keys=[key for text in wanted.ids if (key := read_report_id(text))])
-    chosen = wanted.filter or ReplayFilter()
-    return ReportFilter("dead", read_when(chosen.since, now()), chosen.gateway, chosen.error)
+    chosen = choose_reports(wanted.filter or ReplayFilter(), now())
+    if chosen is None:
+        raise BridgeError("The time since when reports are replayed cannot be read: write it as RFC 3339.")
+    return chosen

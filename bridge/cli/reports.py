@@ -1,26 +1,53 @@
-"""`bridge reports`: the status reports owed to Smartico, and the replay of dead ones."""
+"""`bridge reports`: the status reports owed to Smartico, why they fail, and the replay of dead ones."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from bridge.cli.access import open_for_changing, open_for_reading
 from bridge.cli.options import config_option, json_option, limit_option, now, read_settings
-from bridge.cli.output import clean, print_json, print_page
+from bridge.cli.output import clean, print_json, print_page, print_table
 
 if TYPE_CHECKING:
-    from bridge.flows.review import Replayed
+    from bridge.flows.review import Replayed, ReplayFilter
     from bridge.flows.showing import ReportJson
     from bridge.settings import Settings
-    from bridge.web.api.reports import ReplayFilter, ReplayRequest
+    from bridge.store.search import ReportFilter
+    from bridge.web.api.reports import Causes, ReplayRequest
 
 __all__ = ["reports_group"]
 
 _COLUMNS = ("id", "gateway", "state", "attempts", "owed_at", "next_attempt_at", "last_error")
+_CAUSE_COLUMNS = {
+    "CAUSE": "cause",
+    "GATEWAY": "gateway",
+    "HOST": "host",
+    "LANE": "lane",
+    "COUNT": "count",
+    "FIRST": "first_owed_at",
+    "LAST": "last_owed_at",
+}
+_FILTER = (
+    click.option(
+        "--since", default="", metavar="T", help="Owed since then: RFC 3339, a date, or an age like 2h."
+    ),
+    click.option("--gateway", default="", metavar="G", help="Of this gateway."),
+    click.option("--error", default="", metavar="TEXT", help="With this in the last error."),
+    click.option("--cause", default="", metavar="C", help="Of this cause (see `bridge reports causes`)."),
+    click.option("--lane", default="", metavar="L", help="Of this lane: GATEWAY@HOST."),
+)
+
+
+def _filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name a filter, in the order of `_FILTER`."""
+    for option in reversed(_FILTER):
+        command = option(command)
+    return command
 
 
 @click.group("reports", epilog="Example: bridge reports list --state dead")
@@ -30,13 +57,36 @@ def reports_group() -> None:
 
 @reports_group.command("list", epilog="Example: bridge reports list --state dead --limit 20")
 @click.option("--state", type=click.Choice(["pending", "done", "dead"]), help="Only those (default: all).")
+@_filter_options
 @limit_option
 @json_option
 @config_option
-def list_command(state: str | None, limit: int, as_json: bool, config: Path) -> None:
+def list_command(state: str | None, limit: int, as_json: bool, config: Path, **by: str) -> None:
     """List status reports, those of the newest messages first."""
-    items, cursor = asyncio.run(_list(read_settings(config), state or "", limit))
+    from bridge.flows.review import ReplayFilter
+
+    chosen = _read(ReplayFilter(state or "", **by))
+    items, cursor = asyncio.run(_list(read_settings(config), chosen, limit))
     print_page(items, cursor, _COLUMNS, as_json=as_json)
+
+
+@reports_group.command("causes", epilog="Example: bridge reports causes --state pending")
+@click.option(
+    "--state",
+    type=click.Choice(["dead", "pending"]),
+    default="dead",
+    help="Those that were given up, or those that are tried again (default: dead).",
+)
+@json_option
+@config_option
+def causes_command(state: str, as_json: bool, config: Path) -> None:
+    """Count reports by why they failed, the latest first. `list` and `replay` take a --cause and a --lane of these."""
+    found = asyncio.run(_causes(read_settings(config), state))
+    if as_json:
+        print_json(found)
+        return
+    rows = [[getattr(each, name) for name in _CAUSE_COLUMNS.values()] for each in found.items]
+    print_table(list(_CAUSE_COLUMNS), rows)
 
 
 @reports_group.command(
@@ -45,11 +95,7 @@ def list_command(state: str | None, limit: int, as_json: bool, config: Path) -> 
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--state", type=click.Choice(["dead"]), help="All dead reports that fit, instead of IDs.")
-@click.option(
-    "--since", default="", metavar="T", help="Owed since then: RFC 3339, a date, or an age like 2h."
-)
-@click.option("--gateway", default="", metavar="G", help="Of this gateway.")
-@click.option("--error", default="", metavar="TEXT", help="With this in the last error.")
+@_filter_options
 @click.option("--dry-run", is_flag=True, help="Only count them.")
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the audit.")
 @json_option
@@ -57,18 +103,17 @@ def list_command(state: str | None, limit: int, as_json: bool, config: Path) -> 
 def replay_command(
     ids: tuple[str, ...],
     state: str | None,
-    since: str,
-    gateway: str,
-    error: str,
     dry_run: bool,
     reason: str,
     as_json: bool,
     config: Path,
+    **by: str,
 ) -> None:
     """Send dead reports again: single ones by ID (see `bridge reports list`), or all that fit a filter."""
-    from bridge.web.api.reports import ReplayFilter, ReplayRequest
+    from bridge.flows.review import ReplayFilter
+    from bridge.web.api.reports import ReplayRequest
 
-    chosen = _check(ids, state, ReplayFilter(since=since, gateway=gateway, error=error))
+    chosen = _check(ids, state, ReplayFilter(**by))
     wanted = ReplayRequest(list(ids) if ids else None, chosen, dry_run, reason)
     result = asyncio.run(_replay(read_settings(config), wanted))
     if as_json:
@@ -81,8 +126,8 @@ def replay_command(
 
 def _check(ids: tuple[str, ...], state: str | None, chosen: ReplayFilter) -> ReplayFilter | None:
     """The filter; None where there are IDs. Raises UsageError for both, neither, and what cannot be read."""
-    from bridge.core.moments import read_when
-    from bridge.web.api.reports import ReplayFilter, read_report_id
+    from bridge.flows.review import ReplayFilter
+    from bridge.web.api.reports import read_report_id
 
     filtered = bool(state) or chosen != ReplayFilter()
     if ids and filtered:
@@ -94,26 +139,46 @@ def _check(ids: tuple[str, ...], state: str | None, chosen: ReplayFilter) -> Rep
             raise click.UsageError(
                 f"{clean(text)} is no ID of a report: it looks like EXT_MESSAGE_ID:STATUS."
             )
-    if chosen.since and read_when(chosen.since, now()) is None:
-        raise click.UsageError(
-            "--since is no time: write 2026-11-21T08:00:00Z, 2026-11-21, or an age like 2h."
-        )
+    _read(chosen)
     return None if ids else chosen
 
 
-async def _list(settings: Settings, state: str, limit: int) -> tuple[list[ReportJson], str | None]:
-    from bridge.flows.showing import report_json
-    from bridge.store.search import ReportFilter, list_reports
+def _read(by: ReplayFilter) -> ReportFilter:
+    """The filter for the store. Raises UsageError where --since is no time."""
+    from bridge.flows.review import choose_reports
 
-    chosen = ReportFilter(state=state, limit=limit + 1)
+    chosen = choose_reports(by, now())
+    if chosen is None:
+        raise click.UsageError(
+            "--since is no time: write 2026-11-21T08:00:00Z, 2026-11-21, or an age like 2h."
+        )
+    return chosen
+
+
+async def _list(settings: Settings, chosen: ReportFilter, limit: int) -> tuple[list[ReportJson], str | None]:
+    from msgspec.structs import replace
+
+    from bridge.flows.showing import report_json
+    from bridge.store.search import list_reports
+
     async with open_for_reading(settings) as store:
-        rows = await store.search(lambda tx: list_reports(tx, chosen))
+        rows = await store.search(lambda tx: list_reports(tx, replace(chosen, limit=limit + 1)))
     items = [report_json(row) for row in rows[:limit]]
     if len(rows) <= limit:
         return items, None
     from bridge.web.api.common import write_cursor
 
     return items, write_cursor(items[-1].ext_message_id, rows[limit - 1].seq)
+
+
+async def _causes(settings: Settings, state: str) -> Causes:
+    from bridge.flows.review import ReplayFilter
+    from bridge.store.search import report_causes
+    from bridge.web.api.reports import causes_json
+
+    async with open_for_reading(settings) as store:
+        found = await store.search(lambda tx: report_causes(tx, state))
+    return causes_json(found, ReplayFilter(state))
 
 
 async def _replay(settings: Settings, wanted: ReplayRequest) -> Replayed:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -98,7 +99,7 @@ class Demo:
         cast, verdict = self._cast, self._verdict()
         revicom, smartico = cast.revicom.ledger, cast.smartico.ledger
         sendgrid, platform = cast.sendgrid.ledger, cast.platform.ledger
-        posted = {asset.ext_message_id for asset in smartico.assets if asset.answer == "0"}
+        posted = {asset.body["view_url"] for asset in smartico.assets if asset.answer == "0"}
         return Figures(
             accepted=len(smartico.accepted),
             sent=sum(len(each.ledger.listing()) for each in cast.providers),
@@ -109,7 +110,7 @@ class Demo:
             - revicom.requests_by_outcome.get("accepted", 0),
             open=len({finding.ext_message_id for finding in verdict.lost}),
             notifications=len(posted),
-            notifications_open=len(posted) - self._passed_on(),
+            notifications_open=len(posted - self._passed_on()),
             verdict=verdict,
         )
 
@@ -117,9 +118,9 @@ class Demo:
         sent = [row for peer in self._cast.providers for row in peer.ledger.listing()]
         return judge(sent, self._cast.smartico.ledger.listing())
 
-    def _passed_on(self) -> int:
-        """How many different notifications the platform has; the bridge names a repeat by the same id."""
-        return len({each.headers.get("X-Bridge-Id") for each in self._cast.platform.ledger.communications})
+    def _passed_on(self) -> set[Any]:
+        """The notifications that the platform has, each by its link, which has the id of its message in it."""
+        return {each.body.get("view_url") for each in self._cast.platform.ledger.communications}
 
 
 @asynccontextmanager

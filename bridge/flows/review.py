@@ -10,22 +10,24 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
-from msgspec import Struct, json
+from msgspec import Struct
 
 from bridge.core.lifecycle import advance
 from bridge.core.model import Element, Malformed, Millis, State, Status
+from bridge.core.moments import format_time, read_when
 from bridge.errors import StoreError
 from bridge.flows.applying import Applying, arrived_elements
 from bridge.flows.reporting import report_subject
 from bridge.flows.rules import Rules
+from bridge.flows.showing import hide_addresses, report_id
 from bridge.providers.protocol import CallbackUnreadable
-from bridge.store import forwards, inbox, messages, reports, review, sends
+from bridge.store import audit, forwards, inbox, messages, reports, review, sends
 from bridge.store.review import Kind, Member, ReviewItem
 from bridge.store.saving import save_transition
 from bridge.store.search import ReportFilter, find_report_keys
 from bridge.store.tx import Store, Tx
 
-__all__ = ["Actor", "Replayed", "dismiss", "replay", "replay_reports"]
+__all__ = ["Actor", "ReplayFilter", "Replayed", "choose_reports", "dismiss", "replay", "replay_reports"]
 
 _log = structlog.get_logger()
 _CHUNK = 500
@@ -44,6 +46,29 @@ class Replayed(Struct, frozen=True):
 
     matched: int
     replayed: int
+
+
+class ReplayFilter(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which reports, as people and scripts write it. Only dead ones are ever replayed.
+
+    `since` (owed since then) is an RFC 3339 time, a date or an age, `error` part of the last error; `cause` and `lane`
+    are exact, as `GET /api/reports/causes` gives them.
+    """
+
+    state: str = "dead"
+    since: str = ""
+    gateway: str = ""
+    error: str = ""
+    cause: str = ""
+    lane: str = ""
+
+
+def choose_reports(by: ReplayFilter, now: Millis) -> ReportFilter | None:
+    """The same for the store; None where `since` is no time. All who take a filter read it here: no field gets lost."""
+    since = read_when(by.since, now) if by.since else None
+    if by.since and since is None:
+        return None
+    return ReportFilter(by.state, since, by.gateway, by.error, cause=by.cause, lane=by.lane)
 
 
 async def replay(
@@ -113,18 +138,36 @@ async def replay_reports(
 ) -> Replayed:
     """Makes the chosen dead reports pending again, 500 a transaction; a dry run only counts them.
 
-    `progress` is told how far it is, after each of them.
+    The audit says first what was chosen, and in the end in a line of its own how many it were: if that one is missing,
+    it stopped half way. `progress` is told how far it is, after each transaction.
     """
     keys = await store.search(lambda tx: find_report_keys(tx, chosen))
     if dry_run:
         return Replayed(len(keys), 0)
+    await store.write(_audit(actor, "reports.replay", {"matched": len(keys), **_told(chosen)}, now))
     replayed = 0
     for start in range(0, len(keys), _CHUNK):
         chunk = keys[start : start + _CHUNK]
         replayed += await store.write(_bound(_revive(actor, now), chunk))
         progress(Replayed(len(keys), replayed))
-    await store.write(_audit(actor, "reports.replay", {"matched": len(keys), "replayed": replayed}, now))
+    counts = {"matched": len(keys), "replayed": replayed}
+    await store.write(lambda tx: audit.add_audit(tx, now, actor.name, "reports.replayed", counts))
     return Replayed(len(keys), replayed)
+
+
+def _told(chosen: ReportFilter) -> dict[str, int | str]:
+    """What was chosen, for the audit: how many ids, and the id where it is one; or the filter."""
+    if chosen.keys is not None:
+        one = {"id": report_id(*chosen.keys[0])} if len(chosen.keys) == 1 else {}
+        return {"ids": len(chosen.keys), **one}
+    by = {
+        "gateway": chosen.gateway,
+        "error": hide_addresses(chosen.error),
+        "cause": hide_addresses(chosen.cause),
+        "lane": chosen.lane,
+        "since": "" if chosen.since is None else format_time(chosen.since),
+    }
+    return {name: value for name, value in by.items() if value}
 
 
 def _revive(
@@ -245,7 +288,6 @@ def _bound(
 
 
 def _audit(
-    actor: Actor, action: str, detail: dict[str, int], now: Millis
-) -> Callable[[Tx], Coroutine[Any, Any, int]]:
-    text = json.encode({**detail, "reason": actor.reason}).decode()
-    return lambda tx: tx.run("add_audit", at=now, actor=actor.name, action=action, detail=text)
+    actor: Actor, action: str, detail: dict[str, Any], now: Millis
+) -> Callable[[Tx], Coroutine[Any, Any, None]]:
+    return lambda tx: audit.add_audit(tx, now, actor.name, action, {**detail, "reason": actor.reason})

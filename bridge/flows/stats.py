@@ -1,7 +1,8 @@
 """The statistics of the pages and of `/api/stats`: computed once for everybody who asks the same, and kept a while.
 
 Times are RFC 3339 in UTC, money is text. A computation walks through every message of its time, so an answer may be as
-old as ten times what it took, and at least five seconds; `computed_at` says when it was true.
+old as ten times what it took, and at least five seconds; `computed_at` says when it was true. `get` waits for such an
+answer; `glance` does not wait for long, and rather gives an older one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from msgspec import Struct
 
 from bridge.core.model import Millis
 from bridge.core.moments import format_time
-from bridge.store.stats import Dimension, Figures, Key, quantile, read_rows, summarise
+from bridge.store.stats import Dimension, Figures, Key, quantile, read_rows, regrouped, summarise
 from bridge.store.tx import Store
 
-__all__ = ["CostJson", "GroupJson", "Stats", "StatsJson", "TimesJson", "TotalJson", "recent"]
+__all__ = ["CostJson", "Counted", "GroupJson", "Stats", "StatsJson", "TimesJson", "TotalJson", "recent"]
 
 _FRESH_MS = 5_000
 _FRESH_TIMES = 10
+_MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
 _STEPS = ((6 * _HOUR_MS, 60_000), (2 * _DAY_MS, 600_000))
@@ -69,7 +71,7 @@ class TotalJson(Struct, frozen=True, kw_only=True):
 
 
 class GroupJson(TotalJson, frozen=True, kw_only=True):
-    """One group. `key` has a value for each dimension of `by`; an hour is its beginning, a day its date."""
+    """One group. `key` has a value for each dimension of `by`; a minute or hour is its beginning, a day its date."""
 
     key: dict[str, str]
 
@@ -92,7 +94,40 @@ class _Question(Struct, frozen=True):
     by: tuple[Dimension, ...]
 
 
+class Counted(Struct, frozen=True):
+    """What was counted at `at`, by some dimensions; `by` tells the same by fewer of them, without counting again."""
+
+    since: Millis
+    until: Millis
+    dimensions: tuple[Dimension, ...]
+    at: Millis
+    groups: dict[Key, Figures]
+    total: Figures
+
+    def only(self, dimension: Dimension, value: str) -> Counted:
+        """Those alone that have this value of a dimension, which was counted by."""
+        place = self.dimensions.index(dimension)
+        groups = {key: figures for key, figures in self.groups.items() if key[place] == value}
+        total = regrouped(groups, []).get((), Figures())
+        return Counted(self.since, self.until, self.dimensions, self.at, groups, total)
+
+    def by(self, *dimensions: Dimension) -> StatsJson:
+        """The answer by these dimensions, each of which was counted by. Takes a moment if there are many groups."""
+        places = [self.dimensions.index(each) for each in dimensions]
+        groups = self.groups if dimensions == self.dimensions else regrouped(self.groups, places)
+        return StatsJson(
+            since=format_time(self.since),
+            until=format_time(self.until),
+            by=[each.value for each in dimensions],
+            time_zone="UTC",
+            computed_at=format_time(self.at),
+            items=[_group(dimensions, key, figures) for key, figures in groups.items()],
+            total=TotalJson(**_figures(self.total)),
+        )
+
+
 class _Kept(Struct, frozen=True):
+    counted: Counted
     answer: StatsJson
     good_until: Millis
 
@@ -118,8 +153,9 @@ class Stats:
         self._clock = clock
         self._max_entries = max_entries
         self._kept: OrderedDict[_Question, _Kept] = OrderedDict()  # what was asked for last is at the end
-        self._running: dict[_Question, asyncio.Task[StatsJson]] = {}
+        self._running: dict[_Question, asyncio.Task[_Kept]] = {}
         self._turn = asyncio.Lock()
+        self._seen: OrderedDict[tuple[Millis, tuple[Dimension, ...]], Counted] = OrderedDict()
 
     async def get(
         self, since: Millis, until: Millis | None = None, by: Sequence[Dimension] = ()
@@ -128,11 +164,40 @@ class Stats:
 
         An open end, and a `since` from `recent`, let many share an answer.
         """
-        question = _Question(since, until, tuple(dict.fromkeys(by)))
+        return (await self._fresh(_Question(since, until, tuple(dict.fromkeys(by))))).answer
+
+    async def glance(
+        self,
+        length: Millis,
+        whole: Millis,
+        by: Sequence[Dimension],
+        patience: float,
+        first_patience: float | None,
+    ) -> tuple[Counted | None, bool]:
+        """The messages of the last `length` milliseconds, and whether newer figures are being counted meanwhile.
+
+        It begins with a whole minute, hour or day (`whole` milliseconds). After `patience` seconds it is what was
+        counted the last time, however long ago. At the first time it is None after `first_patience` (None: as long as
+        it takes): ask again later. Raises StoreError, TooManyRows.
+        """
+        question = _Question((self._clock() - length) // whole * whole, None, tuple(dict.fromkeys(by)))
+        name = (length, question.by)
+        answer = asyncio.ensure_future(self._fresh(question))
+        done, _ = await asyncio.wait([answer], timeout=patience if name in self._seen else first_patience)
+        if not done:
+            answer.cancel()  # the computation goes on
+            return self._seen.get(name), True
+        self._seen[name] = answer.result().counted
+        self._seen.move_to_end(name)
+        while len(self._seen) > self._max_entries:
+            self._seen.popitem(last=False)
+        return self._seen[name], False
+
+    async def _fresh(self, question: _Question) -> _Kept:
         kept = self._kept.get(question)
         if kept and self._clock() <= kept.good_until:
             self._kept.move_to_end(question)
-            return kept.answer
+            return kept
         task = self._running.get(question)
         if task is None:
             task = asyncio.create_task(self._compute(question), name="stats")
@@ -140,33 +205,26 @@ class Stats:
             task.add_done_callback(partial(self._end, question))
         return await asyncio.shield(task)  # it belongs to nobody: whoever gives up takes it from none
 
-    def _end(self, question: _Question, task: asyncio.Task[StatsJson]) -> None:
+    def _end(self, question: _Question, task: asyncio.Task[_Kept]) -> None:
         del self._running[question]
         if not task.cancelled():
             task.exception()  # told to whoever waits; if nobody does any more, it is no news
 
-    async def _compute(self, question: _Question) -> StatsJson:
+    async def _compute(self, question: _Question) -> _Kept:
         async with self._turn:
             began = self._clock()
             until = began if question.until is None else question.until
             rows = await self._store.search(lambda tx: read_rows(tx, question.since, until, question.by))
             groups, total = await asyncio.to_thread(summarise, rows)
             ended = self._clock()
-        answer = StatsJson(
-            since=format_time(question.since),
-            until=format_time(until),
-            by=[each.value for each in question.by],
-            time_zone="UTC",
-            computed_at=format_time(began),
-            items=[_group(question.by, key, figures) for key, figures in groups.items()],
-            total=TotalJson(**_figures(total)),
-        )
+        counted = Counted(question.since, until, question.by, began, groups, total)
         fresh = max(_FRESH_MS, _FRESH_TIMES * (ended - began))
-        self._kept[question] = _Kept(answer, began + fresh)
+        kept = _Kept(counted, counted.by(*question.by), began + fresh)
+        self._kept[question] = kept
         self._kept.move_to_end(question)
         while len(self._kept) > self._max_entries:
             self._kept.popitem(last=False)
-        return answer
+        return kept
 
 
 def _group(by: Sequence[Dimension], key: Key, figures: Figures) -> GroupJson:
@@ -176,6 +234,8 @@ def _group(by: Sequence[Dimension], key: Key, figures: Figures) -> GroupJson:
 
 def _value(dimension: Dimension, value: str | int) -> str:
     match dimension:
+        case Dimension.MINUTE:
+            return format_time(int(value) * _MINUTE_MS)
         case Dimension.HOUR:
             return format_time(int(value) * _HOUR_MS)
         case Dimension.DAY:

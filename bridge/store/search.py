@@ -73,6 +73,9 @@ class MessageFilter(Struct, frozen=True):
     default_region: str = ""
     ext_user_id: str = ""
     address_hashes: Sequence[bytes] = ()
+    channel: str = ""
+    provider: str = ""
+    error_code: str = ""
 
 
 class CommunicationRow(Struct, frozen=True):
@@ -191,6 +194,9 @@ async def find_messages(tx: Tx, chosen: MessageFilter) -> list[MessageRow]:
     source, key, gateway = _source(chosen, where)
     where.add_if(f"{gateway} = ?", chosen.gateway)
     where.add_if("m.state = ?", chosen.state)
+    where.add_if("m.channel = ?", chosen.channel)
+    where.add_if("m.provider = ?", chosen.provider)
+    where.add_if("m.error_code = ?", chosen.error_code)
     # An id begins with its time, so that times are bounds of the same index that orders the list.
     where.add_if(f"{key} >= ?", None if chosen.since is None else first_id(chosen.since))
     where.add_if(f"{key} < ?", None if chosen.until is None else first_id(chosen.until))
@@ -332,9 +338,12 @@ async def _page_of_reports(tx: Tx, chosen: ReportFilter) -> list[ReportRow]:
 
 
 async def report_causes(
-    tx: Tx, state: str, since: Millis | None = None, gateway: str = ""
+    tx: Tx, state: str, since: Millis | None = None, gateway: str = "", error: str = ""
 ) -> list[ReportCause]:
-    """Why reports are dead, or pending again after a failure: by lane and cause, what happened last first."""
+    """Why reports are dead, or pending again after a failure: by lane and cause, what happened last first.
+
+    `since`, `gateway` and `error` are those of `ReportFilter`.
+    """
     where = _Where()
     where.add("r.state = ? AND r.last_error IS NOT NULL", state)
     if state == "pending":
@@ -342,15 +351,16 @@ async def report_causes(
     where.add_if("r.owed_at >= ?", since)
     if gateway:
         where.add("r.lane >= ? AND r.lane < ?", f"{gateway}@", f"{gateway}A")  # "A" comes behind "@"
+    where.add_if("lower(r.last_error) LIKE lower(?) ESCAPE '!'", _containing(error))
     rows = await tx.select(
         "SELECT r.lane, r.last_error, count(*), min(r.owed_at), max(r.owed_at) "
         f"FROM reports AS r {where} GROUP BY r.lane, r.last_error ORDER BY r.lane, r.last_error",
         where.values,
     )
     causes: dict[tuple[str, str], ReportCause] = {}
-    for lane, error, count, first, last in rows:
-        key = lane, cause_of(error)
-        new = ReportCause(key[1], lane, count, first, last, error)
+    for lane, sample, count, first, last in rows:
+        key = lane, cause_of(sample)
+        new = ReportCause(key[1], lane, count, first, last, sample)
         causes[key] = _together(causes[key], new) if key in causes else new
     return sorted(causes.values(), key=lambda each: (-each.last_owed_at, each.lane, each.cause))
 

@@ -89,7 +89,7 @@ async def test_a_dead_status_is_replayed(stage: Stage, page: Page) -> None:
     await eventually(lambda: dead(stage, 2))
     stage.smartico.faults = SmarticoFaults()
     await sign_in(page, stage)
-    await page.get_by_role("link", name="statuses given up").click()
+    await page.get_by_role("link", name="dead statuses").click()
     await page.get_by_role("button", name="Replay").first.click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Replay")
     await page.get_by_label("Why").fill("Smartico is back")

@@ -89,6 +89,11 @@ async def test_dead_reports_are_replayed_with_and_without_a_service(tmp_path: Pa
             "302",
         ]
         assert await data(stage, *replay, "--dry-run") == {"matched": 2, "replayed": 0}
+        causes = await data(stage, "reports", "causes")
+        assert causes == await api(stage, "/api/reports/causes")
+        (group,) = causes["items"]
+        same = ["--cause", group["cause"], "--lane", group["lane"]]
+        assert await data(stage, *replay, *same, "--dry-run") == {"matched": 2, "replayed": 0}
         assert await data(stage, "reports", "replay", "--state", "dead", "--error", "x") == {
             "matched": 0,
             "replayed": 0,

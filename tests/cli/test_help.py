@@ -48,7 +48,7 @@ def test_the_contract_has_every_command_of_this_version() -> None:
         "demo", "init", "check", "serve", "simulate", "bench",
         "contacts", "contacts import", "contacts show", "contacts timeline", "contacts delete",
         "messages", "messages find", "messages show",
-        "reports", "reports list", "reports replay",
+        "reports", "reports list", "reports causes", "reports replay",
         "review", "review list", "review show", "review replay", "review dismiss",
         "export",
         "db", "db migrate", "db status", "db backup", "db copy", "db prune",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bridge.core.moments import format_time
 from bridge.errors import StoreError
-from bridge.flows.stats import Stats, recent
+from bridge.flows.stats import CostJson, Stats, recent
+from bridge.flows.stats_csv import stats_csv
 from bridge.store.stats import Dimension
 from bridge.store.tx import Job, Store
 from tests.flows.desk import NOW, Desk
@@ -159,3 +163,78 @@ def test_a_recent_time_begins_roundly(length: int, step: int) -> None:
         since = recent(now, length)
         assert since % step == 0
         assert 0 <= now - length - since < step
+
+
+async def test_a_glance(desk: Desk) -> None:
+    """A page gets what was counted the last time, at once, while newer figures are on their way; then those."""
+    slow = Slow(desk)
+    stats = stats_of(desk, slow)
+    by = [Dimension.HOUR, Dimension.GATEWAY]
+    await desk.accept()
+    first, coming = await stats.glance(DAY, HOUR, by, 0.0, None)
+    assert first is not None
+    assert (first.since, coming) == ((NOW - DAY) // HOUR * HOUR, False)
+    assert first.total.messages == 0  # until now, so without what came at this very moment
+    desk.now += HOUR
+    slow.may_end.clear()
+    assert await stats.glance(DAY, HOUR, by, 0.0, None) == (first, True)
+    slow.may_end.set()
+    second, coming = await stats.glance(DAY, HOUR, by, 60.0, None)
+    assert second is not None
+    assert (second.total.messages, second.since, coming) == (1, first.since + HOUR, False)
+
+
+async def test_the_first_glance(desk: Desk) -> None:
+    """Where nothing was ever counted there is nothing to give, and the counting goes on for whoever comes back."""
+    slow = Slow(desk)
+    stats = stats_of(desk, slow)
+    slow.may_end.clear()
+    assert await stats.glance(DAY, HOUR, [], 60.0, 0.0) == (None, True)
+    slow.may_end.set()
+    found, coming = await stats.glance(DAY, HOUR, [], 0.0, None)
+    assert (found is not None, coming, slow.asked) == (True, False, 1)
+
+
+async def test_a_glance_that_fails(desk: Desk) -> None:
+    """A failure is told, and nothing old is shown in its place."""
+    slow = Slow(desk)
+    stats = stats_of(desk, slow)
+    await stats.glance(DAY, HOUR, [], 60.0, None)
+    desk.now += HOUR
+    slow.error = StoreError("away")
+    with pytest.raises(StoreError):
+        await stats.glance(DAY, HOUR, [], 60.0, None)
+
+
+async def test_what_was_counted_tells_by_less(desk: Desk) -> None:
+    """By fewer dimensions, and of one value only, without asking the database again."""
+    slow = Slow(desk)
+    await desk.accept()
+    await desk.submit("uuid-1")
+    desk.now += 1
+    found, _ = await stats_of(desk, slow).glance(
+        DAY, HOUR, [Dimension.CHANNEL, Dimension.PROVIDER, Dimension.MINUTE], 0.0, None
+    )
+    assert found is not None
+    (item,) = found.by(Dimension.MINUTE).items
+    assert (item.key, item.messages) == ({"minute": "2027-01-15T08:00:00.000Z"}, 1)
+    assert found.only(Dimension.PROVIDER, "revicom").by(Dimension.CHANNEL).total.handed == 1
+    nobody = found.only(Dimension.PROVIDER, "nobody")
+    assert (nobody.by(Dimension.CHANNEL).items, nobody.total.messages) == ([], 0)
+    assert slow.asked == 1
+
+
+async def test_csv(desk: Desk) -> None:
+    """A row for each group with every count; what nobody charged is empty."""
+    await desk.accept()
+    await desk.submit("uuid-1")
+    answer = await stats_of(desk, Slow(desk)).get(NOW - DAY, NOW + 1, [Dimension.GATEWAY])
+    cost = {"EUR": CostJson("0.10", None)}
+    items = [replace(answer.items[0], cost=cost), answer.items[0]]
+    answer = replace(answer, items=items, total=replace(answer.total, cost=cost))
+    head, *rows = list(csv.reader(io.StringIO(stats_csv(answer).decode())))
+    assert head[:2] == ["gateway", "messages"]
+    assert head[-3:] == ["parts", "cost_EUR", "cost_per_delivered_EUR"]
+    told = [dict(zip(head, row, strict=True)) for row in rows]
+    assert (told[0]["gateway"], told[0]["submitted"], told[0]["delivery_rate"]) == ("sms", "1", "0.0")
+    assert [each["cost_EUR"] for each in told] == ["0.10", ""]

@@ -11,13 +11,24 @@ import pytest
 
 from bridge.core.model import MessageId, Price, State, first_id
 from bridge.store import messages, stats
-from bridge.store.stats import BOUNDS, Dimension, Figures, Key, TooManyRows, quantile, read_rows, summarise
+from bridge.store.stats import (
+    BOUNDS,
+    Dimension,
+    Figures,
+    Key,
+    TooManyRows,
+    quantile,
+    read_rows,
+    regrouped,
+    summarise,
+)
 from bridge.store.tx import Store, Tx
 
 if TYPE_CHECKING:
     from tests.store.conftest import AddMessage, Happen, Select
 
-HOUR = 3_600_000
+MINUTE = 60_000
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 NOON = 20_778 * DAY + 12 * HOUR  # 2026-11-21T12:00:00Z
 
@@ -99,6 +110,13 @@ async def test_every_dimension(store: Store, add_message: AddMessage) -> None:
         Dimension.SENDER: {("Amazing",): 4},
         Dimension.HOUR: {(hour,): 2, (hour + 1,): 1, (hour + 12,): 1},
         Dimension.DAY: {(day,): 3, (day + 1,): 1},
+        Dimension.MINUTE: {
+            (hour * 60,): 1,
+            (hour * 60 + 59,): 1,
+            (hour * 60 + 60,): 1,
+            (hour * 60 + 720,): 1,
+        },
+        Dimension.ERROR: {("",): 4},
     }
     for dimension, counts in expected.items():
         groups, total = await compute(store, dimension)
@@ -119,8 +137,37 @@ async def test_all_dimensions_at_once(store: Store, add_message: AddMessage, hap
     await happen(message_id, State.DELIVERED, at=NOON + 1_000)
     await charge(store, message_id, ("0.05", "EUR"), ("0.06", "USD"))
     groups, total = await compute(store, *Dimension)
-    assert list(groups) == [("sms", "SMS", "revicom", "Amazing", NOON // HOUR, NOON // DAY)]
+    minute, hour, day = NOON // MINUTE, NOON // HOUR, NOON // DAY
+    assert list(groups) == [("sms", "SMS", "revicom", "Amazing", minute, hour, day, "")]
     assert list(groups.values()) == [total]
+
+
+async def test_errors(store: Store, add_message: AddMessage, happen: Happen) -> None:
+    """An error is that of a message which failed or was rejected; what arrived after all has none."""
+    codes = {State.FAILED: "508", State.REJECTED: "453", State.DELIVERED: "508"}
+    for state, code in codes.items():
+        message_id = await add_message(at=NOON)
+        await store.write(partial(note_error, message_id=message_id, code=code))
+        await happen(message_id, state, at=NOON + 1_000)
+    groups, _ = await compute(store, Dimension.ERROR)
+    assert {key: figures.messages for key, figures in groups.items()} == {("",): 1, ("453",): 1, ("508",): 1}
+    assert groups[("508",)].states["failed"] == groups[("453",)].states["rejected"] == 1
+
+
+async def note_error(tx: Tx, message_id: MessageId, code: str) -> None:
+    await tx.select("UPDATE messages SET error_code = ? WHERE id = ? RETURNING 1", [code, message_id])
+
+
+async def test_regrouped(store: Store, add_message: AddMessage, happen: Happen) -> None:
+    """What was counted by several dimensions says by some of them just what counting by those alone says."""
+    for number, gateway in enumerate(("sms", "wa", "sms", "sms")):
+        message_id = await add_message(at=NOON + number * HOUR, gateway=gateway)
+        await happen(message_id, State.DELIVERED, at=NOON + number * HOUR + 1_000 * (number + 1))
+        await charge(store, message_id, (f"0.{number + 1}", "EUR"))
+    groups, total = await compute(store, Dimension.GATEWAY, Dimension.HOUR, Dimension.CHANNEL)
+    assert regrouped(groups, [0]) == (await compute(store, Dimension.GATEWAY))[0]
+    assert regrouped(groups, [2, 0]) == (await compute(store, Dimension.CHANNEL, Dimension.GATEWAY))[0]
+    assert regrouped(groups, []) == {(): total}
 
 
 async def test_too_many_groups(

@@ -196,3 +196,47 @@ async def test_what_others_wrote_is_only_text(web: httpx.AsyncClient) -> None:
     pages.append(await web.get("/ops/users", params={"id": evil}))
     for answer in pages:
         assert "<script>alert" not in answer.text
+
+
+@pytest.mark.parametrize("length", ["1h", "6h", "24h", "7d", "30d", "nonsense"])
+async def test_the_overview_of_a_time(web: httpx.AsyncClient, length: str) -> None:
+    """Every range has its figures, each chart a link to its numbers, and those say the same."""
+    await send(web)
+    await sign_in(web)
+    page = (await web.get("/ops/", params={"range": length})).text
+    links = re.findall(r'href="(/ops/stats\.csv[^"]+)"', page)
+    assert len(links) == 3  # no message failed, nobody charged anything
+    for link in links:
+        answer = await web.get(link.replace("&amp;", "&"))
+        assert answer.headers["content-type"].startswith("text/csv")
+        head, row = answer.text.splitlines()
+        assert dict(zip(head.split(","), row.split(","), strict=True))["messages"] == "1"
+
+
+async def test_the_overview_of_one_channel(web: httpx.AsyncClient) -> None:
+    """A filter stands in the address, is told, and holds for the numbers behind the charts."""
+    await send(web)
+    await sign_in(web)
+    page = (await web.get("/ops/", params={"channel": "SMS", "provider": "revicom"})).text
+    assert "Only SMS · revicom" in page
+    page = (await web.get("/ops/", params={"channel": "<b>"})).text
+    assert "Only &lt;b&gt;" in page
+    assert "No message in this time" in page
+    answer = await web.get("/ops/stats.csv", params={"channel": "EMAIL", "by": "hour"})
+    assert len(answer.text.splitlines()) == 1
+    assert (await web.get("/ops/stats.csv", params={"by": "x"})).status_code == 400
+
+
+async def test_filters_of_the_list(web: httpx.AsyncClient) -> None:
+    """By channel, provider and error code, from an address as the overview has it; the API takes the same."""
+    message_id = await send(web)
+    await sign_in(web)
+    for filters, found in (
+        ({"channel": "SMS", "provider": "revicom"}, True),
+        ({"channel": "EMAIL"}, False),
+        ({"provider": "mail"}, False),
+        ({"error_code": "508", "state": "failed"}, False),
+    ):
+        assert (message_id in (await web.get("/ops/messages", params=filters)).text) is found
+        listed = (await web.get("/api/messages", params=filters, headers=OPERATOR)).json()["items"]
+        assert bool(listed) is found

@@ -101,3 +101,16 @@ async def test_the_description(web: httpx.AsyncClient) -> None:
     assert all(word in parameters["by"]["description"] for word in Dimension)
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert "total" in described["components"]["schemas"][schema]["properties"]
+
+
+async def test_as_csv(web: httpx.AsyncClient) -> None:
+    """The same groups as a file, for who may see them."""
+    await send(web, "1")
+    assert (await web.get("/api/stats.csv")).status_code == 401
+    answer = await web.get("/api/stats.csv", params={"by": "gateway,minute"}, headers=VIEWER)
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert "attachment" in answer.headers["content-disposition"]
+    head, row = answer.text.splitlines()
+    assert head.startswith("gateway,minute,messages,")
+    assert row.startswith("sms,20")
+    assert (await web.get("/api/stats.csv", params={"by": "x"}, headers=VIEWER)).status_code == 400

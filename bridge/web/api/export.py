@@ -24,7 +24,7 @@ from bridge.web.api.common import moment
 from bridge.web.api.messages import When
 from bridge.web.context import WebContext
 
-__all__ = ["export_routes", "export_stream"]
+__all__ = ["download_headers", "export_routes", "export_stream"]
 
 _PAGE = 250  # rows
 _PIECE = 65_536  # bytes, about
@@ -69,12 +69,17 @@ async def export_stream(ctx: WebContext, name: str, since: str | None, until: st
     span = Span(moment(ctx, "since", since), moment(ctx, "until", until))
     parts = read_parts(ctx.store, what, span, _PAGE)
     first = await anext(parts)  # a database that is away is an answer of its own, not half of this one
-    headers = {
-        "Content-Disposition": f'attachment; filename="{file_name(what, ending)}"',
+    headers = download_headers(file_name(what, ending))
+    return Stream(_pieces(lines, first, parts), media_type=lines.media_type, headers=headers)
+
+
+def download_headers(name: str) -> dict[str, str]:
+    """Of an answer that a browser keeps as a file of this name."""
+    return {
+        "Content-Disposition": f'attachment; filename="{name}"',
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }
-    return Stream(_pieces(lines, first, parts), media_type=lines.media_type, headers=headers)
 
 
 async def _pieces(

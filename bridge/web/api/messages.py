@@ -50,6 +50,9 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         message_state: Annotated[str, QueryParameter(name="state")] = "",
         since: When = None,
         until: When = None,
+        channel: FromQuery[str] = "",
+        provider: FromQuery[str] = "",
+        error_code: FromQuery[str] = "",
         limit: Limit = 100,
         cursor: FromQuery[str | None] = None,
     ) -> Page[MessageJson]:
@@ -64,6 +67,9 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
             before=id_from_text(last[0]) if last else None,
             limit=limit + 1,
             default_region=ctx.default_region,
+            channel=channel,
+            provider=provider,
+            error_code=error_code,
         )
         rows = await ctx.store.search(lambda tx: find_messages(tx, chosen))
         shown = rows[:limit]

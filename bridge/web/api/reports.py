@@ -9,10 +9,11 @@ from litestar.exceptions import ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.core.model import MessageId, Status, id_from_text, id_text
 from bridge.core.moments import format_time
-from bridge.flows.review import Actor, Replayed, replay_reports
+from bridge.flows.review import Actor, Replayed, ReplayFilter, choose_reports, replay_reports
 from bridge.flows.showing import ReportJson, report_json
 from bridge.store.search import ReportCause, ReportFilter, list_reports, report_causes
 from bridge.web.access import operator_of, require_operator
@@ -22,28 +23,18 @@ from bridge.web.context import WebContext
 __all__ = [
     "CauseJson",
     "Causes",
-    "ReplayFilter",
     "ReplayRequest",
     "cause_json",
+    "causes_json",
     "read_report_id",
     "report_routes",
 ]
 
 STATES = ("", "pending", "done", "dead")
 
-
-class ReplayFilter(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which dead reports. Only dead ones are ever replayed; `error` is part of the last error.
-
-    `cause` and `lane` are exact, as `GET /api/reports/causes` gives them.
-    """
-
-    state: str = "dead"
-    since: str = ""
-    gateway: str = ""
-    error: str = ""
-    cause: str = ""
-    lane: str = ""
+Since = Annotated[str, QueryParameter(description="Owed since then: RFC 3339, a date, or an age like 2h")]
+Part = Annotated[str, QueryParameter(description="Part of the last error")]
+Exactly = Annotated[str, QueryParameter(description="Exactly this one, as /api/reports/causes gives it")]
 
 
 class CauseJson(Struct, frozen=True):
@@ -95,7 +86,11 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     async def reports(
         request: Request[Any, Any, Any],
         report_state: Annotated[str, QueryParameter(name="state", description="pending, done or dead")] = "",
+        since: Since = "",
         gateway: FromQuery[str] = "",
+        error: Part = "",
+        cause: Exactly = "",
+        lane: Exactly = "",
         limit: Limit = 100,
         cursor: FromQuery[str | None] = None,
     ) -> Page[ReportJson]:
@@ -104,7 +99,8 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
             raise ValidationException("state is one of pending, done, dead")
         last = read_cursor(cursor, tuple[str, int])
         before = (id_from_text(last[0]) or b"", last[1]) if last else None
-        chosen = ReportFilter(state=report_state, gateway=gateway, before=before, limit=limit + 1)
+        by = ReplayFilter(report_state, since, gateway, error, cause, lane)
+        chosen = replace(_read(ctx, "since", by), before=before, limit=limit + 1)
         rows = await ctx.store.search(lambda tx: list_reports(tx, chosen))
         shown = rows[:limit]
         more = write_cursor(id_text(shown[-1].message_id), shown[-1].seq) if len(rows) > limit else None
@@ -122,8 +118,7 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
             raise ValidationException("state is one of dead, pending")
         at = moment(ctx, "since", since)
         found = await ctx.store.search(lambda tx: report_causes(tx, report_state, at, gateway))
-        shown = [cause_json(each, report_state, "" if at is None else format_time(at)) for each in found]
-        return Causes(shown, sum(each.count for each in found))
+        return causes_json(found, ReplayFilter(report_state, "" if at is None else format_time(at)))
 
     @post("/api/reports/replay", status_code=200, tags=["API"], summary="Replay dead status reports")
     async def replay(request: Request[Any, Any, Any]) -> Replayed:
@@ -139,9 +134,15 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     return [reports, causes, replay]
 
 
-def cause_json(found: ReportCause, state: str, since: str) -> CauseJson:
+def causes_json(found: list[ReportCause], by: ReplayFilter) -> Causes:
+    """All groups, and how many reports they are; `by` is what they were looked for with."""
+    return Causes([cause_json(each, by) for each in found], sum(each.count for each in found))
+
+
+def cause_json(found: ReportCause, by: ReplayFilter) -> CauseJson:
+    """A group, with the filter that leads to exactly its reports."""
     gateway, _, host = found.lane.partition("@")
-    same = ReplayFilter(since=since, cause=found.cause, lane=found.lane) if state == "dead" else None
+    dead = by.state == "dead" and found.cause  # an empty cause would choose the whole lane
     return CauseJson(
         cause=found.cause,
         gateway=gateway,
@@ -151,7 +152,7 @@ def cause_json(found: ReportCause, state: str, since: str) -> CauseJson:
         first_owed_at=format_time(found.first_owed_at),
         last_owed_at=format_time(found.last_owed_at),
         sample=found.sample,
-        filter=same,
+        filter=replace(by, cause=found.cause, lane=found.lane) if dead else None,
     )
 
 
@@ -163,9 +164,17 @@ def _chosen(ctx: WebContext, wanted: ReplayRequest) -> ReportFilter:
     assert wanted.filter is not None
     if wanted.filter.state != "dead":
         raise ValidationException("filter.state: only dead reports can be replayed")
-    since = moment(ctx, "filter.since", wanted.filter.since)
-    by = wanted.filter
-    return ReportFilter("dead", since, by.gateway, by.error, cause=by.cause, lane=by.lane)
+    return _read(ctx, "filter.since", wanted.filter)
+
+
+def _read(ctx: WebContext, name: str, by: ReplayFilter) -> ReportFilter:
+    """The filter for the store. Raises 400 where `since` is no time; there it is called `name`."""
+    chosen = choose_reports(by, ctx.clock())
+    if chosen is None:
+        raise ValidationException(
+            f"{name} is no time: write 2026-11-21T08:00:00Z, 2026-11-21, or an age like 2h"
+        )
+    return chosen
 
 
 def _key(text: str) -> tuple[MessageId, Status]:

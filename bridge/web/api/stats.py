@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import Request, get
+from litestar import Request, Response, get
 from litestar.exceptions import ValidationException
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
 from bridge.core.model import Millis
 from bridge.flows.stats import StatsJson, recent
+from bridge.flows.stats_csv import stats_csv
 from bridge.store.stats import Dimension, TooManyRows
 from bridge.web.access import operator_of
 from bridge.web.api.common import moment
+from bridge.web.api.export import download_headers
 from bridge.web.api.messages import When
 from bridge.web.context import WebContext
 
@@ -46,16 +49,40 @@ def stats_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         by: By = "",
     ) -> StatsJson:
         operator_of(ctx, request)
-        chosen = read_by(by)
-        start, end = read_range(ctx, since, until)
-        try:
-            return await ctx.stats.get(start, end, chosen)
-        except TooManyRows:
-            raise ValidationException(
-                "by makes more groups than one answer holds: ask for a shorter time or fewer words"
-            ) from None
+        return await _counted(ctx, since, until, by)
 
-    return [stats]
+    @get(
+        "/api/stats.csv",
+        tags=["API"],
+        summary="The same, as CSV",
+        description="A line for each group; the currencies are columns. Times are in milliseconds.",
+        responses={200: ResponseSpec(bytes, description="A header and the groups", media_type="text/csv")},
+    )
+    async def as_csv(
+        request: Request[Any, Any, Any],
+        since: When = None,
+        until: When = None,
+        by: By = "",
+    ) -> Response[bytes]:
+        operator_of(ctx, request)
+        return Response(
+            stats_csv(await _counted(ctx, since, until, by)),
+            media_type="text/csv",
+            headers=download_headers("bridge-stats.csv"),
+        )
+
+    return [stats, as_csv]
+
+
+async def _counted(ctx: WebContext, since: str | None, until: str | None, by: str) -> StatsJson:
+    chosen = read_by(by)
+    start, end = read_range(ctx, since, until)
+    try:
+        return await ctx.stats.get(start, end, chosen)
+    except TooManyRows:
+        raise ValidationException(
+            "by makes more groups than one answer holds: ask for a shorter time or fewer words"
+        ) from None
 
 
 def read_by(text: str) -> list[Dimension]:

@@ -7,6 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from bridge.web.context import WebContext
 from bridge.web.ops.communications import communication_pages
 from bridge.web.ops.door import door_routes
+from bridge.web.ops.figures import figure_pages
 from bridge.web.ops.messages import message_pages
 from bridge.web.ops.overview import overview_pages
 from bridge.web.ops.reports import report_pages
@@ -20,6 +21,7 @@ def ops_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     return [
         *door_routes(ctx),
         *overview_pages(ctx),
+        *figure_pages(ctx),
         *message_pages(ctx),
         *report_pages(ctx),
         *review_pages(ctx),

@@ -5,15 +5,23 @@ A chart has a title and a sentence for who does not see it; the table with its n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import log10
 
 from markupsafe import Markup
 from msgspec import Struct
 
-__all__ = ["Bar", "bars", "line", "share"]
+__all__ = ["MOST_SERIES", "Bar", "Scale", "Series", "bars", "durations", "lines", "share", "shares"]
 
-_WIDTH, _HEIGHT = 860, 220
-_LEFT, _BOTTOM, _TOP = 52, 24, 8
+MOST_SERIES = 6  # that can be told apart: ops.css has a colour, a dash and a mark for each
+_WIDTH, _HEIGHT = 600, 200
+_LEFT, _BOTTOM, _TOP = 60, 24, 8
+_PLOT = _HEIGHT - _BOTTOM - _TOP
+_LABELS = 7  # of the times below a chart, about
+_TIMES = (
+    (100, "0.1 s"), (1_000, "1 s"), (10_000, "10 s"), (60_000, "1 min"), (600_000, "10 min"), (3_600_000, "1 h"),
+    (36_000_000, "10 h"), (259_200_000, "3 d"), (2_592_000_000, "30 d"),
+)  # fmt: skip
 
 
 class Bar(Struct, frozen=True):
@@ -27,51 +35,96 @@ class Bar(Struct, frozen=True):
         return sum(value for _, value in self.parts)
 
 
-def bars(title: str, sentence: str, columns: Sequence[Bar]) -> Markup:
+class Series(Struct, frozen=True):
+    """One line: its name, and a value for each label; where there is none the line is broken."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+class Scale(Struct, frozen=True):
+    """How high a value is, 0 to 1; the lines across with their words; how a value is told."""
+
+    height: Callable[[float], float]
+    ticks: Sequence[tuple[float, str]]
+    told: Callable[[float], str]
+
+
+def shares() -> Scale:
+    """From 0 to 1, as percents."""
+    return Scale(
+        lambda value: value, [(0, "0 %"), (0.5, "50 %"), (1, "100 %")], lambda value: f"{value * 100:.1f} %"
+    )
+
+
+def durations(most: float, told: Callable[[float], str]) -> Scale:
+    """Milliseconds, each line across about ten times the one below: what is quick and what is slow is both seen."""
+    ticks = [_TIMES[0]]
+    for each in _TIMES[1:]:
+        ticks.append(each)
+        if each[0] >= most:
+            break
+    low, high = log10(ticks[0][0]), log10(ticks[-1][0])
+
+    def height(value: float) -> float:
+        return (min(max(log10(max(value, 1)), low), high) - low) / (high - low)
+
+    return Scale(height, ticks, told)
+
+
+def bars(title: str, sentence: str, columns: Sequence[Bar], digits: int = 0) -> Markup:
     """Stacked columns."""
     most = _round_up(max((each.total for each in columns), default=0))
-    step = (_WIDTH - _LEFT) / max(1, len(columns))
-    drawn = [_frame(most)]
+    scale = Scale(
+        lambda value: value / most,
+        [(most * part, f"{most * part:,.{digits}f}") for part in (0.0, 0.5, 1.0)],
+        lambda value: f"{value:,.{digits}f}",
+    )
+    step = _step(len(columns))
+    drawn = [_across(scale), _below([each.label for each in columns])]
     for number, column in enumerate(columns):
         x, y = _LEFT + number * step, float(_HEIGHT - _BOTTOM)
-        told = ", ".join(f"{value:,.0f} {name}" for name, value in column.parts if value)
+        told = ", ".join(f"{scale.told(value)} {name}".strip() for name, value in column.parts if value)
         drawn.append(Markup("<g><title>{}: {}</title>").format(column.label, told or "nothing"))
         for name, value in column.parts:
-            height = value / most * _plot() if most else 0
+            height = scale.height(value) * _PLOT
+            if not height:
+                continue
             y -= height
             drawn.append(
                 Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
-                    name, x + step * 0.1, y, step * 0.8, height
+                    name or "going", x + step * 0.1, y, step * 0.8, height
                 )
             )
         drawn.append(Markup("</g>"))
-        if number % max(1, len(columns) // 8) == 0:
-            drawn.append(_text(x + step / 2, _HEIGHT - 6, column.label, "middle"))
     return _svg(title, sentence, drawn)
 
 
-def line(title: str, sentence: str, points: Sequence[tuple[str, float | None]]) -> Markup:
-    """A line of shares between 0 and 1; where there is no value it is broken."""
-    step = (_WIDTH - _LEFT) / max(1, len(points))
-    drawn = [_frame(100, " %")]
-    path: list[str] = []
-    broken = True
-    for number, (label, value) in enumerate(points):
-        x = _LEFT + (number + 0.5) * step
-        if number % max(1, len(points) // 8) == 0:
-            drawn.append(_text(x, _HEIGHT - 6, label, "middle"))
-        if value is None:
-            broken = True
-            continue
-        y = _HEIGHT - _BOTTOM - value * _plot()
-        path.append(f"{'M' if broken else 'L'}{x:.1f} {y:.1f}")
+def lines(title: str, sentence: str, labels: Sequence[str], series: Sequence[Series], scale: Scale) -> Markup:
+    """A line for each series, the first ones of `MOST_SERIES`."""
+    step = _step(len(labels))
+    drawn = [_across(scale), _below(labels)]
+    for number, each in enumerate(series[:MOST_SERIES]):
+        path: list[str] = []
+        points: list[Markup] = []
+        broken = True
+        for place, (label, value) in enumerate(zip(labels, each.values, strict=True)):
+            if value is None:
+                broken = True
+                continue
+            x, y = _LEFT + (place + 0.5) * step, _HEIGHT - _BOTTOM - scale.height(value) * _PLOT
+            path.append(f"{'M' if broken else 'L'}{x:.1f} {y:.1f}")
+            broken = False
+            points.append(
+                Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3"><title>{}, {}: {}</title></circle>').format(
+                    x, y, each.name, label, scale.told(value)
+                )
+            )
         drawn.append(
-            Markup(
-                '<circle class="going" cx="{:.1f}" cy="{:.1f}" r="3"><title>{}: {:.1f} %</title></circle>'
-            ).format(x, y, label, value * 100)
+            Markup('<g class="series s{}"><path d="{}"/>{}</g>').format(
+                number, " ".join(path), Markup("").join(points)
+            )
         )
-        broken = False
-    drawn.insert(1, Markup('<path class="line" d="{}"/>').format(" ".join(path)))
     return _svg(title, sentence, drawn)
 
 
@@ -84,20 +137,29 @@ def share(value: float | None) -> Markup:
     ).format(width)
 
 
-def _plot() -> float:
-    return _HEIGHT - _BOTTOM - _TOP
+def _step(count: int) -> float:
+    return (_WIDTH - _LEFT) / max(1, count)
 
 
-def _frame(most: float, unit: str = "") -> Markup:
-    """Lines at 0, the half and the whole, with their numbers."""
-    parts = []
-    for share_ in (0.0, 0.5, 1.0):
-        y = _HEIGHT - _BOTTOM - share_ * _plot()
+def _across(scale: Scale) -> Markup:
+    parts: list[Markup] = []
+    for value, word in scale.ticks:
+        y = _HEIGHT - _BOTTOM - scale.height(value) * _PLOT
         parts.append(
             Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(_LEFT, _WIDTH, y, y)
         )
-        parts.append(_text(_LEFT - 6, y + 4, f"{most * share_:,.0f}{unit}", "end"))
+        parts.append(_text(_LEFT - 6, y + 4, word, "end"))
     return Markup("").join(parts)
+
+
+def _below(labels: Sequence[str]) -> Markup:
+    step = _step(len(labels))
+    every = max(1, -(-len(labels) // _LABELS))
+    return Markup("").join(
+        _text(_LEFT + (number + 0.5) * step, _HEIGHT - 6, label, "middle")
+        for number, label in enumerate(labels)
+        if number % every == 0
+    )
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> Markup:
@@ -112,10 +174,12 @@ def _svg(title: str, sentence: str, drawn: Sequence[Markup]) -> Markup:
 
 
 def _round_up(value: float) -> float:
-    """The next number of the form 1, 2 or 5 times a power of ten, and at least 2."""
-    size = 1.0
+    """The next number of the form 1, 2 or 5 times a power of ten that is not smaller; 1 where there is nothing."""
+    if value <= 0:
+        return 1.0
+    size = 10.0 ** (len(str(int(value))) - 1) if value >= 1 else 1e-6
     while True:
-        for factor in (2, 5, 10):
+        for factor in (1, 2, 5):
             if size * factor >= value:
                 return size * factor
         size *= 10

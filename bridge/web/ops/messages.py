@@ -52,6 +52,9 @@ async def _list(visit: Visit) -> Answer:
         limit=_ROWS + 1,
         default_region=ctx.default_region,
         address_hashes=_addresses(visit.query("address")),
+        channel=visit.query("channel"),
+        provider=visit.query("provider"),
+        error_code=visit.query("error_code"),
     )
     rows = await ctx.store.search(lambda tx: find_messages(tx, chosen))
     shown = rows[:_ROWS]

@@ -50,9 +50,14 @@ def _time(at: Millis | str | None) -> str:
     return f"{text[:10]} {text[11:19]} UTC"
 
 
+def _short(at: str, now: Millis) -> str:
+    """The same without the day, if that is today."""
+    return _time(at) if at[:10] != format_time(now)[:10] else f"{at[11:19]} UTC"
+
+
 def _exact(at: str) -> str:
-    """ "04:22:01.250 UTC" and the day before it."""
-    return f"{at[:10]} {at[11:23]} UTC"
+    """ "04:22:01.250 UTC"; the day stands above."""
+    return f"{at[11:23]} UTC"
 
 
 def _millis(text: str) -> Millis:
@@ -66,6 +71,12 @@ def _number(value: int | float | None, digits: int = 0) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value * 100:.1f} %"
+
+
+def _money(amount: str) -> str:
+    """With separators and two decimals at least, and nothing rounded: 1,234.50."""
+    whole, _, decimals = amount.partition(".")
+    return f"{int(whole):,}.{decimals.ljust(2, '0')}" if whole.isdigit() else amount
 
 
 def _pretty(value: Any) -> str:
@@ -82,7 +93,10 @@ _environment = jinja2.Environment(
 )
 _environment.filters |= {
     "time": _time,
+    "iso": format_time,
     "exact": _exact,
+    "short": _short,
+    "money": _money,
     "number": _number,
     "percent": _percent,
     "pretty": _pretty,

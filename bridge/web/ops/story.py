@@ -18,12 +18,13 @@ _SOON_MS = 60_000
 _OPEN = {"queued", "unknown", "submitted", "sent"}
 _GOOD = {"delivered", "read", "opened", "clicked", "open", "click"}
 _BAD = {"failed", "rejected", "undelivered", "unsent", "bounce", "dropped", "complained", "spamreport"}
-_BAD_KINDS = {"report_failed", "report_dead", "review"}
-_DOUBT_KINDS = {"perhaps_sent", "not_taken", "deferred", "lookup_again"}
+_BAD_KINDS = {"report_dead", "review"}
+_DOUBT_KINDS = {"report_failed", "perhaps_sent", "not_taken", "deferred", "lookup_again"}
 
 
 class Step(Struct, frozen=True):
-    """One entry of the timeline, told. `after`: time since the step before; `gap`: what did not happen meanwhile."""
+    """One entry of the timeline, told. `after`: time since the step before; `gap`: what did not happen meanwhile;
+    `day`: where another one begins."""
 
     entry: dict[str, Any]
     title: str
@@ -31,20 +32,26 @@ class Step(Struct, frozen=True):
     tone: str
     after: str
     gap: str
+    day: str
 
 
 def story_of(timeline: Sequence[dict[str, Any]]) -> list[Step]:
     """The steps in their order."""
     steps: list[Step] = []
     before: Millis | None = None
+    day = ""
     for entry in timeline:
         at = _at(entry)
         passed = 0 if before is None else at - before
         gap = f"Nothing for {duration(passed)}." if passed >= _GAP_MS else ""
         if gap and entry["kind"] == "callback":
             gap = f"No callback for {duration(passed)}."
+        another = str(entry["at"])[:10]
+        day, another = another, "" if another == day else another
         after = duration(passed) if before is not None and passed else ""
-        steps.append(Step(entry, kind_word(str(entry["kind"])), _text(entry), _tone(entry), after, gap))
+        steps.append(
+            Step(entry, kind_word(str(entry["kind"])), _text(entry), _tone(entry), after, gap, another)
+        )
         before = at
     return steps
 
@@ -109,7 +116,7 @@ def _text(entry: dict[str, Any]) -> str:
                 f" ({entry['opt_out_keyword']})" if entry["opt_out_keyword"] else ""
             )
         case "notification":
-            return str(entry["campaign_name"])
+            return f"in the campaign “{entry['campaign_name']}”" if entry["campaign_name"] else ""
         case "submitted":
             return f"as {entry['provider_message_id']}" if entry["provider_message_id"] else ""
         case "accepted":

@@ -107,12 +107,12 @@ class Visit:
         text = self.query(name)
         return min(int(text), most) if text.isascii() and text.isdigit() and text.strip("0") else fallback
 
-    def link(self, **changes: object) -> str:
-        """The address of this page with some values changed; an empty value goes."""
+    def link(self, to: str = "", /, **changes: object) -> str:
+        """The address of this page (or of another one, `to`) with some values changed; an empty value goes."""
         values = {name: str(value) for name, value in self.request.query_params.items()}
         values |= {name: "" if value is None else str(value) for name, value in changes.items()}
         query = urlencode({name: value for name, value in values.items() if value}, quote_via=quote)
-        return self.request.url.path + (f"?{query}" if query else "")
+        return (to or self.request.url.path) + (f"?{query}" if query else "")
 
     async def form(self) -> dict[str, str]:
         """The form that was posted from one of our pages. Raises Refused for any other."""
