@@ -17,10 +17,10 @@ RUN_STAMP := $(VENV)/.bridge-run
 DEV_STAMP := $(VENV)/.bridge-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format venv wheel lock clean
+.PHONY: help demo run test lint format screenshots venv wheel lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
 	@echo 'Arguments: make demo ARGS="--messages 300 --duration 12"; another Python: make PYTHON=python3.12 …'
 
 demo: $(RUN_STAMP) ## the whole product on this machine: no keys, no network
@@ -41,6 +41,9 @@ lint: $(DEV_STAMP) ## style, types, and who imports whom
 format: $(DEV_STAMP) ## put the code into its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: $(DEV_STAMP) ## the pictures in docs/images, from the demo (needs Chromium)
+	@$(BIN)/python docs/screenshots.py
 
 venv: $(DEV_STAMP) ## the virtual environment, with everything a developer needs
 

@@ -61,7 +61,10 @@ class MessageRow(Struct, frozen=True):
 
 
 class MessageFilter(Struct, frozen=True):
-    """What to look for. `text` is any id, a phone number or an e-mail address."""
+    """What to look for. `text` is any id, a phone number or an e-mail address.
+
+    `channel`, `provider` and `error_code` are for failed and rejected messages: among all others they are slow.
+    """
 
     text: str = ""
     gateway: str = ""

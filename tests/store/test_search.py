@@ -99,6 +99,25 @@ async def test_filters(store: Store, add_message: AddMessage, happen: Happen) ->
     assert await find(store, "u", state="delivered") == []
 
 
+async def test_why_messages_failed(store: Store, add_message: AddMessage, happen: Happen) -> None:
+    """Failed messages of one reason, channel and provider; others of the same reason are left out."""
+
+    async def note(tx: Tx, message_id: MessageId, code: str) -> None:
+        await tx.select("UPDATE messages SET error_code = ? WHERE id = ? RETURNING 1", [code, message_id])
+
+    ids = [
+        await add_message(channel=channel, provider=provider)
+        for channel, provider in (("SMS", "revicom"), ("WHATSAPP", "revicom"), ("SMS", "other"))
+    ]
+    for message_id in ids:
+        await happen(message_id, State.FAILED)
+        await store.write(partial(note, message_id=message_id, code="508"))
+    assert await find(store, state="failed", error_code="508") == ids[::-1]
+    assert await find(store, state="failed", error_code="508", channel="SMS") == [ids[2], ids[0]]
+    assert await find(store, state="failed", channel="SMS", provider="revicom") == [ids[0]]
+    assert await find(store, state="failed", error_code="509") == []
+
+
 async def test_pages_of_messages(store: Store, add_message: AddMessage) -> None:
     """Going on before the last of a page visits every message once, also those of one millisecond."""
     ids = [await add_message(at=NOW + number // 4) for number in range(10)]

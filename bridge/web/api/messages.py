@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Request, get, post
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import NotFoundException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
 
-from bridge.core.model import id_from_text, id_text
+from bridge.core.model import State, id_from_text, id_text
 from bridge.flows.revealing import reveal
 from bridge.flows.showing import MessageJson, MessageWithTimeline, message_json, message_with_timeline
 from bridge.store.search import MessageFilter, find_messages, get_message
@@ -19,7 +19,7 @@ from bridge.web.api.common import Limit, Page, moment, read_cursor, read_json, w
 from bridge.web.api.contacts import ask_platform
 from bridge.web.context import WebContext
 
-__all__ = ["message_routes"]
+__all__ = ["When", "may_narrow", "message_routes"]
 
 AnyId = Annotated[
     str, QueryParameter(name="query", description="Any id, a phone number or an e-mail address")
@@ -37,6 +37,11 @@ class Revealed(Struct, frozen=True):
     """The phone number or e-mail address that the message went to; null where it is not known any more."""
 
     address: str | None
+
+
+def may_narrow(message_state: str, *values: str) -> bool:
+    """Whether these filters may be used: among the few messages that ended badly. Among all of them no index helps."""
+    return not any(values) or message_state in (State.FAILED, State.REJECTED)
 
 
 def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
@@ -57,6 +62,10 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         cursor: FromQuery[str | None] = None,
     ) -> Page[MessageJson]:
         operator_of(ctx, request)
+        if not may_narrow(message_state, channel, provider, error_code):
+            raise ValidationException(
+                "channel, provider and error_code go with state=failed or state=rejected"
+            )
         last = read_cursor(cursor, tuple[str])
         chosen = MessageFilter(
             text=text,

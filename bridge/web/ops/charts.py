@@ -156,7 +156,9 @@ def _below(labels: Sequence[str]) -> Markup:
     step = _step(len(labels))
     every = max(1, -(-len(labels) // _LABELS))
     return Markup("").join(
-        _text(_LEFT + (number + 0.5) * step, _HEIGHT - 6, label, "middle")
+        _text(
+            _LEFT + (number + 0.5) * step, _HEIGHT - 6, label, "middle" if number < len(labels) - 1 else "end"
+        )
         for number, label in enumerate(labels)
         if number % every == 0
     )

@@ -14,6 +14,7 @@ from bridge.store.contacts import Contact
 from bridge.store.search import MessageFilter, find_messages
 from bridge.web.api.common import read_cursor, write_cursor
 from bridge.web.api.contacts import ask_platform, find_contact
+from bridge.web.api.messages import may_narrow
 from bridge.web.context import WebContext
 from bridge.web.ops.story import last_gap, story_of, summary
 from bridge.web.ops.visit import Answer, Refused, Visit, html, page, redirect
@@ -41,6 +42,11 @@ async def _list(visit: Visit) -> Answer:
         found = await ctx.store.search(lambda tx: message_with_timeline(tx, message_id))
         if found is not None:
             return redirect(f"/ops/messages/{found.ext_message_id}")
+    narrow = [visit.query(name) for name in ("channel", "provider", "error_code")]
+    if not may_narrow(visit.query("state"), *narrow):
+        raise Refused(
+            400, "Too many messages for this filter", "Choose the state failed or rejected as well."
+        )
     last = read_cursor(visit.query("cursor"), tuple[str])
     chosen = MessageFilter(
         text=text,
@@ -52,9 +58,9 @@ async def _list(visit: Visit) -> Answer:
         limit=_ROWS + 1,
         default_region=ctx.default_region,
         address_hashes=_addresses(visit.query("address")),
-        channel=visit.query("channel"),
-        provider=visit.query("provider"),
-        error_code=visit.query("error_code"),
+        channel=narrow[0],
+        provider=narrow[1],
+        error_code=narrow[2],
     )
     rows = await ctx.store.search(lambda tx: find_messages(tx, chosen))
     shown = rows[:_ROWS]

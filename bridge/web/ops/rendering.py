@@ -106,3 +106,5 @@ _environment.filters |= {
     "state_word": words.state_word,
     "kind_word": words.kind_word,
 }
+for _name in _environment.list_templates():  # compiled at the start, so that no visitor waits for that
+    _environment.get_template(_name)

@@ -121,9 +121,15 @@ def _text(entry: dict[str, Any]) -> str:
             return f"as {entry['provider_message_id']}" if entry["provider_message_id"] else ""
         case "accepted":
             return f"through {entry['gateway']}"
+        case "report_failed" | "report_dead" | "report_replayed":
+            status, _, why = str(entry.get("detail") or "").partition(": ")
+            return f"“{status}”{_by(entry)}" + (f": {why}" if why else "")
         case _:
-            actor = f" by {entry['actor']}" if entry.get("actor") else ""
-            return f"{entry.get('detail') or ''}{actor}".strip()
+            return f"{entry.get('detail') or ''}{_by(entry)}".strip()
+
+
+def _by(entry: dict[str, Any]) -> str:
+    return f" by {entry['actor']}" if entry.get("actor") else ""
 
 
 def _callback(entry: dict[str, Any]) -> str:
