@@ -29,8 +29,8 @@ demo: $(RUN_STAMP) ## the whole product on this machine: no keys, no network
 run: $(RUN_STAMP) ## the service, with ./bridge.toml
 	@$(BIN)/bridge serve $(ARGS)
 
-test: $(DEV_STAMP) ## the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP) ## the tests, in two processes
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(DEV_STAMP) ## style, types, and who imports whom
 	$(BIN)/ruff check .
