@@ -97,6 +97,10 @@ def rotate_command(dry_run: bool, as_json: bool, config: Path) -> None:
         print(f"{result.resealed:,} values would be sealed anew; nothing was changed.")
     else:
         print(f"{result.resealed:,} values were sealed anew with database.pii_key. {_after(settings)}")
+        if result.resealed and settings.database.is_sqlite:
+            print(
+                "Free pages of the file may hold former values: to clear them, stop bridge and run VACUUM on it."
+            )
     if result.unreadable:
         print(f"{result.unreadable:,} values can be opened with neither key, and stay as they are.")
 

@@ -53,6 +53,7 @@ def test_from_one_key_to_another(bridge: Run, folder: Path) -> None:
     assert result.out == (
         "6 values were sealed anew with database.pii_key. Nothing needs the former key now: take database.pii_key_old "
         "out, and restart bridge.\n"
+        "Free pages of the file may hold former values: to clear them, stop bridge and run VACUUM on it.\n"
     )
     assert "take database.pii_key_old out" in bridge("keys", "status").out
     assert "warning  keys: nothing needs database.pii_key_old" in bridge("check", "--offline").out

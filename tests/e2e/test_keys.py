@@ -51,7 +51,7 @@ async def test_the_key_is_changed_while_messages_go_out(tmp_path: Path) -> None:
         await restart(stage, both, present)
         ids.append(await stage.send())
         for each in ids:
-            await eventually(partial(stage.has_statuses, each, ["accepted", "delivered"]))
+            await eventually(partial(stage.has_learned, each, ["accepted", "delivered"]))
         assert await found(stage, "player1") == ids
         code, out, _ = await stage.bridge.command("keys", "status")
         assert code == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bridge.core.model import DeliveryReport, InboundMessage, State
 from bridge.errors import BridgeError, StoreError
@@ -43,6 +44,7 @@ def pii_key(request: pytest.FixtureRequest) -> str:
 async def used(store: Store, add_message: AddMessage, happen: Happen) -> Store:
     """A database with something in every column that is sealed; it is closed by the test or in the end."""
     message_id = await add_message()
+    await add_message(user="user-2", phone="+447700900555")
     await happen(message_id, State.SENT, State.DELIVERED)
     arrived = Arrived("revicom", 1, 0, NOW, b'{"content": "STOP"}', b"d" * 16)
     report = DeliveryReport("a-1", "delivered", "delivered", at=NOW)
@@ -57,10 +59,12 @@ async def used(store: Store, add_message: AddMessage, happen: Happen) -> Store:
         await contacts.put_contact(tx, Contact("joe", PHONE, None), NOW)
         await inbox.add_batch(tx, "revicom", b"[{}]", 1, NOW)
         await inbox.put_callbacks(tx, [Understood(message_id, arrived, report, "applied")])
-        await inbox.add_orphan(tx, "a-2", arrived)
-        await inbox.add_inbound(tx, arrived, inbound, "STOP", message_id)
+        for number in range(2):  # several are written in another way than one
+            await inbox.add_orphan(tx, f"a-{number}", arrived)
+            each = replace(inbound, provider_message_id=f"mo-{number}")
+            await inbox.add_inbound(tx, arrived, each, "STOP", message_id)
         await review.add_to_review(tx, Kind.ORPHAN, "no", member, provider="revicom", sample="sample", at=NOW)
-        await communications.add_communications(tx, [_communication()])
+        await communications.add_communications(tx, [_communication(b"c"), _communication(b"d")])
         await forwards.add_forward(tx, forwards.INBOUND, "x", "key", b"{}", NOW)
         await forwards.add_forward(tx, forwards.INBOUND, "y", "key", b"{}", NOW)
 
@@ -68,9 +72,9 @@ async def used(store: Store, add_message: AddMessage, happen: Happen) -> Store:
     return store
 
 
-def _communication() -> NewCommunication:
+def _communication(sign: bytes) -> NewCommunication:
     return NewCommunication(
-        id=b"c" * 16, digest=b"d" * 16, login="jane", channel="SMS", campaign_name="Flow", sent_at=NOW,
+        id=sign * 16, digest=sign * 16, login="jane", channel="SMS", campaign_name="Flow", sent_at=NOW,
         received_at=NOW, view_url="https://v/1", body=b"{}", message_id=None, tie_at=None,
     )  # fmt: skip
 
@@ -302,7 +306,7 @@ async def test_a_message_can_be_claimed_at_any_moment(
     used: Store, add_message: AddMessage, engine: Engine
 ) -> None:
     """Whatever of it is sealed with which key: the destination and the text of a message come out right."""
-    await add_message(user="user-2")
+    await add_message(user="user-3")
     await used.close()
     store = await engine(NEW_KEY, PII_KEY)
     rotation = Rotation(store)
@@ -312,7 +316,7 @@ async def test_a_message_can_be_claimed_at_any_moment(
         return [(each.destination, each.body) for each in await sends.claim(tx, "revicom", NOW, 10)]
 
     while (await rotation.step("alice", NOW)).step != "done":
-        assert set(await store.write(claim)) == {(PHONE, TEXT)}
+        assert set(await store.write(claim)) == {(PHONE, TEXT), ("+447700900555", TEXT)}
     await store.close()
 
 
