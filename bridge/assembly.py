@@ -146,7 +146,7 @@ async def open_database(settings: Settings, *, worker: bool = True) -> Store:
     """
     database = settings.database
     if database.is_sqlite:
-        return open_store(settings.database_path(), database.pii_key.reveal())
+        return open_store(settings.database_path(), *database.reveal_keys())
     return await open_shared(settings, worker=worker)
 
 
@@ -161,7 +161,7 @@ async def open_shared(settings: Settings, *, worker: bool, make: bool = True) ->
     database = settings.database
     return await postgres.open_store(
         database.url.reveal(),
-        database.pii_key.reveal(),
+        *database.reveal_keys(),
         lease_seconds=database.lease_seconds,
         worker=worker,
         make=make,

@@ -1,8 +1,9 @@
 """Personal data: keyed hashes to search by, encryption of what must be kept, masks for people.
 
-A `Vault` is made once from `database.pii_key`. Without a key nothing is encrypted, and the hash key is one that the
-database keeps. Sealed bytes begin with a version byte, so that plain and encrypted rows can stand side by side.
-No I/O here; the caller never logs what `open` returns.
+A `Vault` is made once for a database: its hash key is one that the database keeps (`bridge.store.keys`), its cipher
+key comes from `database.pii_key`. Without a key nothing is encrypted. While the key is being changed, the vault has the
+former one as well: it opens with either, and seals with the present one. Sealed bytes begin with a version byte, so
+that plain and encrypted rows can stand side by side. No I/O here; the caller never logs what `open` returns.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hmac
 import os
 from base64 import b64decode
+from enum import Enum
 from hashlib import sha256
 
 import phonenumbers
@@ -19,7 +21,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from bridge.core.mailbox import is_address
 from bridge.errors import BridgeError
 
-__all__ = ["Vault", "mask_email", "mask_phone", "normalise_email", "normalise_phone"]
+__all__ = [
+    "SealedWith",
+    "Vault",
+    "cipher_key_of",
+    "hash_key_of",
+    "key_name",
+    "mask_email",
+    "mask_phone",
+    "normalise_email",
+    "normalise_phone",
+]
 
 _PLAIN = b"\x00"
 _AES_GCM = b"\x01"
@@ -27,18 +39,33 @@ _NONCE_BYTES = 12
 _HASH_BYTES = 16
 
 
-class Vault:
-    """Seals, opens and hashes. `hash_key` is any secret bytes; `cipher_key` 32 bytes, or None: no encryption."""
+class SealedWith(Enum):
+    """What opens a sealed value: the present key, the former one, none (it is plain), or no key that is known here."""
 
-    def __init__(self, hash_key: bytes, cipher_key: bytes | None = None) -> None:
+    PRESENT = "present"
+    FORMER = "former"
+    PLAIN = "plain"
+    UNKNOWN = "unknown"
+
+
+class Vault:
+    """Seals, opens and hashes. `hash_key` is any secret bytes; `cipher_key` 32 bytes, or None: no encryption.
+
+    `former_key`: 32 bytes with which values may be sealed still; nothing new is.
+    """
+
+    def __init__(
+        self, hash_key: bytes, cipher_key: bytes | None = None, former_key: bytes | None = None
+    ) -> None:
         self._hash_key = hash_key
         self._cipher = AESGCM(cipher_key) if cipher_key else None
+        self._former = AESGCM(former_key) if former_key else None
+        self.key_name = key_name(cipher_key)
 
     @classmethod
     def from_pii_key(cls, pii_key: str) -> Vault:
-        """From the setting: base64 of 32 bytes. Hash and cipher get keys of their own, derived from it."""
-        master = b64decode(pii_key)
-        return cls(_derive(master, b"bridge hash 1"), _derive(master, b"bridge cipher 1"))
+        """From the setting alone, as databases were made at first: their hash key is derived from it, too."""
+        return cls(hash_key_of(pii_key), cipher_key_of(pii_key))
 
     @property
     def encrypts(self) -> bool:
@@ -61,25 +88,61 @@ class Vault:
 
     def open(self, sealed: bytes) -> bytes:
         """What was sealed. Raises BridgeError where the key is missing or is another one."""
-        version, rest = sealed[:1], sealed[1:]
-        if version == _PLAIN:
-            return rest
-        if version != _AES_GCM or self._cipher is None:
+        clear, _ = self._try(sealed)
+        if clear is not None:
+            return clear
+        if sealed[:1] != _AES_GCM or self._cipher is None:
             raise BridgeError(
                 "The database holds encrypted rows: set database.pii_key to the key they were made with."
             )
-        try:
-            return self._cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], None)
-        except (InvalidTag, ValueError):  # ValueError: cut short
-            raise BridgeError(
-                "database.pii_key is not the key that this database was encrypted with."
-            ) from None
+        raise BridgeError("database.pii_key is not the key that this database was encrypted with.")
+
+    def sealed_with(self, sealed: bytes) -> SealedWith:
+        """What opens the value."""
+        return self._try(sealed)[1]
+
+    def seal_hash_key(self) -> bytes:
+        """The hash key, as the database keeps it."""
+        return self.seal(self._hash_key)
+
+    def _try(self, sealed: bytes) -> tuple[bytes | None, SealedWith]:
+        """The present key comes first: what was sealed anew is recognised by it."""
+        version, rest = sealed[:1], sealed[1:]
+        if version == _PLAIN:
+            return rest, SealedWith.PLAIN
+        if version == _AES_GCM:
+            for cipher, name in ((self._cipher, SealedWith.PRESENT), (self._former, SealedWith.FORMER)):
+                if cipher is not None and (clear := _decrypt(cipher, rest)) is not None:
+                    return clear, name
+        return None, SealedWith.UNKNOWN
 
     def seal_text(self, clear: str) -> bytes:
         return self.seal(clear.encode())
 
     def open_text(self, sealed: bytes) -> str:
         return self.open(sealed).decode()
+
+
+def hash_key_of(pii_key: str) -> bytes:
+    """The hash key that was derived from the setting (base64 of 32 bytes) before databases had one of their own."""
+    return _derive(b64decode(pii_key), b"bridge hash 1")
+
+
+def cipher_key_of(pii_key: str) -> bytes:
+    """The key of the cipher: derived from the setting, so that one tells nothing of the other."""
+    return _derive(b64decode(pii_key), b"bridge cipher 1")
+
+
+def key_name(cipher_key: bytes | None) -> str:
+    """Tells keys apart without telling them; empty for none."""
+    return hmac.digest(cipher_key, b"bridge key name", sha256)[:8].hex() if cipher_key else ""
+
+
+def _decrypt(cipher: AESGCM, rest: bytes) -> bytes | None:
+    try:
+        return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], None)
+    except (InvalidTag, ValueError):  # ValueError: cut short
+        return None
 
 
 def _derive(master: bytes, purpose: bytes) -> bytes:

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import BridgeError
-from bridge.pii import Vault, mask_email, mask_phone, normalise_email, normalise_phone
+from bridge.pii import (
+    SealedWith,
+    Vault,
+    cipher_key_of,
+    key_name,
+    mask_email,
+    mask_phone,
+    normalise_email,
+    normalise_phone,
+)
 
 KEY = b64encode(bytes(range(32))).decode()
 OTHER_KEY = b64encode(bytes(range(1, 33))).decode()
@@ -124,6 +133,32 @@ def test_each_use_has_a_key_of_its_own() -> None:
     assert derived.hash(PHONE) != raw.hash(PHONE)
     with pytest.raises(BridgeError):
         raw.open(derived.seal(b"text"))
+
+
+def test_two_keys_open_and_one_seals() -> None:
+    """While the key is changed, values of either key and plain ones can be opened; new ones are of the present key."""
+    present, former = cipher_key_of(KEY), cipher_key_of(OTHER_KEY)
+    vault = Vault(b"key", present, former)
+    values = {
+        SealedWith.PRESENT: vault.seal(b"text"),
+        SealedWith.FORMER: Vault(b"", former).seal(b"text"),
+        SealedWith.PLAIN: Vault(b"").seal(b"text"),
+    }
+    assert [vault.open(value) for value in values.values()] == [b"text"] * 3
+    assert {vault.sealed_with(value): value for value in values.values()} == values
+    assert Vault(b"", present).open(values[SealedWith.PRESENT]) == b"text"
+    for unknown in (Vault(b"", bytes(32)).seal(b"text"), b"", b"\x02text", b"\x01"):
+        assert vault.sealed_with(unknown) is SealedWith.UNKNOWN
+        with pytest.raises(BridgeError):
+            vault.open(unknown)
+
+
+def test_keys_have_names() -> None:
+    """A name tells keys apart and lasts; no key has none."""
+    names = {key_name(cipher_key_of(KEY)), key_name(cipher_key_of(OTHER_KEY)), Vault(b"key").key_name}
+    assert len(names) == 3
+    assert "" in names
+    assert Vault(b"key", cipher_key_of(KEY)).key_name == Vault.from_pii_key(KEY).key_name
 
 
 def test_a_vault_shows_nothing_of_itself() -> None:

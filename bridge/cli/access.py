@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bridge.cli.remote import RemoteBackend
     from bridge.flows.directory import ContactDraft, Erased
     from bridge.flows.review import Replayed
+    from bridge.flows.rotating import Rotated
     from bridge.secret import Secret
     from bridge.settings import Settings
     from bridge.store.tx import Store
@@ -51,6 +52,9 @@ class Backend(Protocol):
     async def dismiss_review(self, review_id: int, note: str) -> bool | None:
         """Closes a review item; False: it was closed already."""
 
+    async def rotate_keys(self, key: str) -> Rotated:
+        """Seals more rows with the key of this name; to be repeated until it says that it is done."""
+
     async def close(self) -> None:
         """Lets go of the database, or of the connection."""
 
@@ -68,7 +72,7 @@ async def prepare_database(settings: Settings) -> None:
 
     owner, path = find_owner(settings), settings.database_path()
     if owner is None and schema_version(path) < latest_version():
-        await open_store(path, settings.database.pii_key.reveal()).close()
+        await open_store(path, *settings.database.reveal_keys()).close()
 
 
 @asynccontextmanager
@@ -89,7 +93,7 @@ async def _open_reader(settings: Settings) -> Store:
     from bridge.store.sqlite import open_reader
 
     await prepare_database(settings)
-    return open_reader(settings.database_path(), settings.database.pii_key.reveal())
+    return open_reader(settings.database_path(), *settings.database.reveal_keys())
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from bridge.cli.access import find_owner, open_for_reading
 from bridge.cli.finding import Finding, Level
 from bridge.errors import SettingsError, StoreError
 from bridge.settings import Settings
+from bridge.store.keys import is_rotating
 from bridge.store.sqlite import latest_version, open_store
 from bridge.store.sqlite.facts import SQLITE_NEEDED, sqlite_version
 from bridge.tables import load_mapping, load_vocabulary
@@ -30,6 +31,8 @@ async def check_here(settings: Settings) -> AsyncIterator[Finding]:
     async for finding in (
         _check_sqlite_file(settings) if settings.database.is_sqlite else _check_postgres(settings)
     ):
+        yield finding
+    async for finding in _check_keys(settings):
         yield finding
     yield check_clock(datetime.now(UTC))
 
@@ -96,7 +99,7 @@ async def _check_database(settings: Settings) -> Finding:
         owner = find_owner(settings)
         path = settings.database_path()
         if owner is None:
-            await open_store(path, settings.database.pii_key.reveal()).close()
+            await open_store(path, *settings.database.reveal_keys()).close()
             state = "nobody uses it now"
         else:
             async with open_for_reading(settings):
@@ -107,6 +110,23 @@ async def _check_database(settings: Settings) -> Finding:
     return Finding(
         "database", Level.OK, f"{path}, schema version {latest_version()}, personal data {encrypted}; {state}"
     )
+
+
+async def _check_keys(settings: Settings) -> AsyncIterator[Finding]:
+    """Only where something is to be done. That the database cannot be opened was said before."""
+    try:
+        async with open_for_reading(settings) as store:
+            rotating = await store.read(is_rotating)
+    except StoreError:
+        return
+    if rotating:
+        yield Finding(
+            "keys",
+            Level.WARNING,
+            "values are sealed with the former database.pii_key still, or not sealed: run bridge keys rotate",
+        )
+    elif settings.database.pii_key_old:
+        yield Finding("keys", Level.WARNING, "nothing needs database.pii_key_old any more: take it out")
 
 
 def check_disk(folder: Path, free: int) -> Finding:

@@ -102,10 +102,16 @@ def delete_command(ext_user_id: str, as_json: bool, config: Path) -> None:
     if as_json:
         print_json(erased)
     else:
-        print(
-            f"Erased: the contact {clean(ext_user_id)} and every address of it; unsent messages that ended as failed: "
-            f"{erased.messages_failed}; message texts: {erased.texts}."
-        )
+        print(_erased(ext_user_id, erased))
+
+
+def _erased(ext_user_id: str, erased: Erased) -> str:
+    contact = "the contact" if erased.contact else "no contact, there was none, but what else was known of"
+    return (
+        f"Erased: {contact} {clean(ext_user_id)} and every address of it; unsent messages that ended as failed: "
+        f"{erased.messages_failed}; message texts: {erased.texts}; notifications: {erased.notifications}; messages "
+        f"from the handset: {erased.inbound}; bodies that were to be passed on, or had been: {erased.forwards}."
+    )
 
 
 def _summary(result: ImportResult) -> str:

@@ -55,7 +55,7 @@ async def copy_database(settings: Settings, target: Settings) -> CopyResult:
     with asyncpg_needed("--to"):
         from bridge.store.postgres.copying import copy_into
     path, began = settings.database_path(), monotonic()
-    owned = open_store(path, settings.database.pii_key.reveal())  # up to date from here on, and ours alone
+    owned = open_store(path, *settings.database.reveal_keys())  # up to date from here on, and ours alone
     try:
         with open_contents(path) as contents:
             rows = sum(table.rows for table in contents.tables)

@@ -11,6 +11,7 @@ from bridge.errors import BridgeError
 from bridge.flows import directory, review
 from bridge.flows.directory import ContactDraft, Erased
 from bridge.flows.review import Actor, Replayed, ReplayFilter, choose_reports
+from bridge.flows.rotating import Rotated, Rotation
 from bridge.flows.rules import Rules
 from bridge.settings import Settings
 from bridge.store.reports import DueReport
@@ -31,6 +32,7 @@ class LocalBackend:
         self._rules = rules
         self._store = store
         self._name = operator_name()
+        self._rotation = Rotation(store)
 
     @classmethod
     async def open(cls, settings: Settings) -> LocalBackend:
@@ -64,6 +66,9 @@ class LocalBackend:
             return await review.dismiss(self._store, item, Actor(self._name, note), now())
 
         return await self._of_item(review_id, dismiss)
+
+    async def rotate_keys(self, key: str) -> Rotated:  # noqa: ARG002 - the settings were read by this process
+        return await self._rotation.step(self._name, now())
 
     async def _of_item(self, review_id: int, act: Callable[[ReviewItem], Awaitable[T]]) -> T | None:
         item = await self._store.read(lambda tx: get_review(tx, review_id))

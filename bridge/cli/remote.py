@@ -12,8 +12,10 @@ from bridge.core.exchange import Reply, Request
 from bridge.errors import BridgeError
 from bridge.flows.directory import ContactDraft, Erased
 from bridge.flows.review import Replayed
+from bridge.flows.rotating import Rotated
 from bridge.secret import Secret
 from bridge.transport import ProviderTransport
+from bridge.web.api.keys import RotateRequest
 from bridge.web.api.reports import ReplayRequest
 from bridge.web.api.review import Decision, Dismissed
 
@@ -77,6 +79,12 @@ class RemoteBackend:
         if found is None:
             raise BridgeError(f"The service at {self._url} does not know the message any more.")
         return found
+
+    async def rotate_keys(self, key: str) -> Rotated:
+        result = await self._call("POST", "/api/keys/rotate", RotateRequest(key), Rotated)
+        if result is None:
+            raise BridgeError(f"The service at {self._url} knows no rotation of keys: is it another version?")
+        return result
 
     async def close(self) -> None:
         await self._transport.close()

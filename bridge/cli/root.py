@@ -21,6 +21,7 @@ from bridge.cli.database import database_group
 from bridge.cli.demo import demo_command
 from bridge.cli.export import export_command
 from bridge.cli.init import init_command
+from bridge.cli.keys import keys_group
 from bridge.cli.messages import messages_group
 from bridge.cli.reports import reports_group
 from bridge.cli.review import review_group
@@ -54,6 +55,7 @@ for _command in (
     review_group,
     export_command,
     database_group,
+    keys_group,
     simulate_command,
     bench_command,
 ):

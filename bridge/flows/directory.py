@@ -47,10 +47,15 @@ class KnownContact(Struct, frozen=True):
 
 
 class Erased(Struct, frozen=True):
-    """What was erased with a contact."""
+    """What was erased with a person: the contact itself, unsent messages that ended as failed, texts of messages, asset
+    notifications, messages from the handset, and what was to be passed on or had been."""
 
     messages_failed: int
     texts: int
+    contact: bool = False
+    notifications: int = 0
+    inbound: int = 0
+    forwards: int = 0
 
 
 def check(
@@ -119,24 +124,34 @@ async def erase(
     """
     addresses = await contacts.own_addresses(tx, ext_user_id)
     known = await contacts.delete_contact(tx, ext_user_id)
+    inbound = 0
     for address in addresses:
-        await contacts.forget_address(tx, address)
-    noted = await _forget_notifications(tx, ext_user_id, addresses, now)
+        inbound += await contacts.forget_address(tx, address)
+    passed_on = await _forget_forwards(tx, ext_user_id, addresses, now)
+    notifications = await communications.forget(tx, ext_user_id)
     unsent = await tx.all("sends_of_user", ext_user_id=ext_user_id)
     due = await sending.fail_unsent(tx, rules, ext_user_id, now)
     texts = await tx.all("texts_of_user", ext_user_id=ext_user_id)
     await tx.run_many("forget_text", [{"message_id": message_id} for (message_id,) in texts])
     forgotten = await tx.run("forget_address", ext_user_id=ext_user_id)
-    if not (known or forgotten or noted):
+    if not (known or forgotten or notifications or passed_on):
         return None
     await tx.run("add_audit", at=now, actor=actor, action="contact.delete", detail="{}")
-    return Erased(sum(phase == "queued" for _, phase, _ in unsent), len(texts)), due
+    erased = Erased(
+        messages_failed=sum(phase == "queued" for _, phase, _ in unsent),
+        texts=len(texts),
+        contact=known,
+        notifications=notifications,
+        inbound=inbound,
+        forwards=passed_on,
+    )
+    return erased, due
 
 
-async def _forget_notifications(tx: Tx, ext_user_id: str, addresses: Sequence[bytes], now: Millis) -> int:
-    """What Smartico told of its communications with the person, and what was to be passed on; says how much."""
+async def _forget_forwards(tx: Tx, ext_user_id: str, addresses: Sequence[bytes], now: Millis) -> int:
+    """What was to be passed on of the person, or had been; says how much."""
     gone = await forwards.forget(tx, forwards.COMMUNICATION, ext_user_id)
     for address in addresses:
         gone += await forwards.forget(tx, forwards.INBOUND, address.hex())
     await review.settle_subjects(tx, gone, now)
-    return len(gone) + await communications.forget(tx, ext_user_id)
+    return len(gone)

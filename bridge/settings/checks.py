@@ -22,6 +22,7 @@ def check(settings: Settings, problems: Problems) -> None:
     for gateway in settings.gateways.values():
         _check_provider(gateway, settings, problems)
         _check_senders(gateway, problems)
+    _check_keys(settings, problems)
     _check_api_key(settings, problems)
     _check_contacts(settings, problems)
     _check_operators(settings, problems)
@@ -57,6 +58,16 @@ def _check_senders(gateway: GatewaySettings, problems: Problems) -> None:
     path = join("gateways", gateway.name)
     if gateway.type == "sms" and not gateway.senders and problems.none_at(f"{path}.type"):
         problems.add(f"{path}.senders", "write at least one: the first is the default")
+
+
+def _check_keys(settings: Settings, problems: Problems) -> None:
+    database, path = settings.database, "database.pii_key_old"
+    if not database.pii_key_old or not problems.none_at("database.pii_key") or not problems.none_at(path):
+        return
+    if not database.pii_key:
+        problems.add(path, "it is the former key, and database.pii_key is empty: write the new key there")
+    elif database.pii_key == database.pii_key_old:
+        problems.add(path, "it is the same as database.pii_key: write the former key, or take it out")
 
 
 def _check_api_key(settings: Settings, problems: Problems) -> None:

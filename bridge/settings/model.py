@@ -91,6 +91,7 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
 
     url: Annotated[Secret, rules.DATABASE_URL] = Secret("sqlite:///bridge.db")
     pii_key: Annotated[Secret, rules.PII_KEY] = _BLANK
+    pii_key_old: Annotated[Secret, rules.PII_KEY] = _BLANK
     retention_days: Days = 90
     raw_retention_days: Days = 7
     lease_seconds: Seconds = 15
@@ -105,6 +106,10 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
     def pii_key_bytes(self) -> bytes | None:
         """The 32 bytes of `pii_key`; None where it is empty."""
         return b64decode(self.pii_key.reveal()) or None
+
+    def reveal_keys(self) -> tuple[str, str]:
+        """`pii_key` and `pii_key_old`, as a database is opened with them."""
+        return self.pii_key.reveal(), self.pii_key_old.reveal()
 
 
 class SmarticoSettings(Struct, frozen=True, kw_only=True):

@@ -52,7 +52,8 @@ _TEMPLATE = """\
 
 [database]
 # url = "sqlite:///bridge.db"           # beside this file; four slashes: absolute; or postgresql://user:password@host/name
-pii_key = @pii_key@  # encrypts what must be kept of people; do not lose or change it
+pii_key = @pii_key@  # encrypts what must be kept of people; do not lose it
+# pii_key_old = ""                      # the former key while pii_key is changed, until bridge keys rotate is done
 # retention_days = 90                   # how long finished messages are kept
 # raw_retention_days = 7                # how long callbacks as they came, and texts that are no longer needed, are kept
 # lease_seconds = 15                    # PostgreSQL: how long an instance may be silent before others take its work

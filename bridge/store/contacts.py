@@ -115,10 +115,10 @@ async def own_addresses(tx: Tx, ext_user_id: str) -> list[bytes]:
     ]
 
 
-async def forget_address(tx: Tx, address_hash: bytes) -> None:
-    """Removes the closed channels of an address, and what came from it."""
+async def forget_address(tx: Tx, address_hash: bytes) -> int:
+    """Removes the closed channels of an address, and the messages that came from it; says how many those were."""
     await _forget_channels(tx, of_address(address_hash))
-    await tx.run("forget_inbound", handset_hash=address_hash)
+    return await tx.run("forget_inbound", handset_hash=address_hash)
 
 
 async def _forget_channels(tx: Tx, subject: str) -> None:

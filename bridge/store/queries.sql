@@ -9,6 +9,9 @@ SELECT value FROM meta WHERE key = :key
 -- name: set_meta
 INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
 
+-- name: delete_meta
+DELETE FROM meta WHERE key = :key
+
 -- name: clear_error_texts
 DELETE FROM error_texts
 
@@ -698,3 +701,44 @@ DELETE FROM review_items WHERE id IN (:list)
 
 -- name: prune_audit_lines
 DELETE FROM audit WHERE id IN (:list)
+
+-- ===== sealed anew under another key: only what nobody changed since it was read =====
+
+-- name: reseal_contact_phone
+UPDATE contacts SET phone = :sealed WHERE ext_user_id = :ext_user_id AND phone = :before
+
+-- name: reseal_contact_email
+UPDATE contacts SET email = :sealed WHERE ext_user_id = :ext_user_id AND email = :before
+
+-- name: reseal_message_callback_url
+UPDATE messages SET callback_url = :sealed WHERE id = :id AND callback_url = :before
+
+-- name: reseal_text_body
+UPDATE texts SET body = :sealed WHERE message_id = :message_id AND body = :before
+
+-- name: reseal_batch_body
+UPDATE batches SET body = :sealed WHERE id = :id AND body = :before
+
+-- name: reseal_orphan_raw
+UPDATE orphans SET raw = :sealed WHERE provider = :provider AND root = :root AND digest = :digest AND raw = :before
+
+-- name: reseal_inbound_text
+UPDATE inbound SET text = :sealed WHERE provider = :provider AND provider_message_id = :provider_message_id AND text = :before
+
+-- name: reseal_inbound_special
+UPDATE inbound SET special = :sealed WHERE provider = :provider AND provider_message_id = :provider_message_id AND special = :before
+
+-- name: reseal_review_sample
+UPDATE review_items SET sample = :sealed WHERE id = :id AND sample = :before
+
+-- name: reseal_communication_view_url
+UPDATE communications SET view_url = :sealed WHERE id = :id AND view_url = :before
+
+-- name: reseal_communication_body
+UPDATE communications SET body = :sealed WHERE id = :id AND body = :before
+
+-- name: reseal_forward_payload
+UPDATE forwards SET payload = :sealed WHERE id = :id AND payload = :before
+
+-- name: reseal_send_destination
+UPDATE sends SET destination = :sealed WHERE message_id = :message_id AND destination = :before

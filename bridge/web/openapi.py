@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from msgspec import Struct
 
 from bridge.web.api.contacts import ContactBody, ImportRow
+from bridge.web.api.keys import RotateRequest
 from bridge.web.api.reports import ReplayRequest
 from bridge.web.api.review import Decision
 
@@ -123,6 +124,7 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("/api/review/{review_id}/dismiss", "post"): Decision,
     ("/api/contacts/{ext_user_id}", "put"): ContactBody,
     ("/api/contacts", "post"): list[ImportRow],
+    ("/api/keys/rotate", "post"): RotateRequest,
 }
 _SECURITY = {
     "/smartico": ("gateway", {"type": "apiKey", "in": "header", "name": "Authorization"}),

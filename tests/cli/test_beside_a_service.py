@@ -127,7 +127,8 @@ async def test_contacts_are_imported_and_erased_through_the_service(tmp_path: Pa
         out = await command(stage, "contacts", "import", str(tmp_path / "people.csv"))
         assert out.startswith("1,200 rows imported; 1 rejected")
         ext_message_id = await stage.send("new1199")
-        assert await data(stage, "contacts", "delete", "new1199") == {"messages_failed": 1, "texts": 1}
+        erased = await data(stage, "contacts", "delete", "new1199")
+        assert (erased["messages_failed"], erased["texts"], erased["contact"]) == (1, 1, True)
         assert (await stage.message(ext_message_id))["state"] == "failed"
         await eventually(lambda: stage.has_statuses(ext_message_id, ["failed"]))
 

@@ -52,4 +52,5 @@ def test_the_contract_has_every_command_of_this_version() -> None:
         "review", "review list", "review show", "review replay", "review dismiss",
         "export",
         "db", "db migrate", "db status", "db backup", "db copy", "db prune",
+        "keys", "keys status", "keys rotate",
     }  # fmt: skip

@@ -282,7 +282,8 @@ async def test_what_waited_too_long_is_given_up(desk: Desk) -> None:
 
 
 async def test_a_person_is_erased(desk: Desk) -> None:
-    """Notifications and what was to be passed on of them are gone, under review or not; those of others stay."""
+    """Notifications and what was to be passed on of them are gone, under review or not; those of others stay. It is
+    said how many they were."""
     keep = noting(desk)
     await keep.note(notification())
     await give_up(desk)
@@ -291,7 +292,9 @@ async def test_a_person_is_erased(desk: Desk) -> None:
     await desk.store.write(
         lambda tx: forwards.add_forward(tx, "inbound", "x", _handset(desk), b"{}", desk.now)
     )
-    await desk.store.write(lambda tx: directory.erase(tx, desk.rules, "player", "alice", desk.now))
+    result = await desk.store.write(lambda tx: directory.erase(tx, desk.rules, "player", "alice", desk.now))
+    assert result is not None
+    assert result[0] == directory.Erased(0, 0, contact=True, notifications=3, forwards=4)
     assert [row.login for row in await listed(desk)] == ["other"]
     assert await select(desk, "SELECT key FROM forwards") == [("other",)]
     assert await reviews(desk) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REVICOM = "providers.revicom = {}\n"
+KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 INBOX = 'providers.inbox = { url = "https://a.example" }\n'
 SMS = REVICOM + "gateways.sms."
 
@@ -164,6 +165,9 @@ IMPOSSIBLE_ADDRESSES = [
     ('database.url = "bridge.db"', "database.url", "sqlite:///bridge.db"),
     ('database.pii_key = "c2hvcnQ="', "database.pii_key", "32 bytes in base64"),
     ('database.pii_key = "not base64 at all"', "database.pii_key", "32 bytes in base64"),
+    ('database.pii_key_old = "c2hvcnQ="', "database.pii_key_old", "32 bytes in base64"),
+    (f'database = {{ pii_key_old = "{KEY}" }}', "database.pii_key_old", "write the new key there"),
+    (f'database = {{ pii_key = "{KEY}", pii_key_old = "{KEY}" }}', "database.pii_key_old", "the same as"),
     ('server.public_url = "bridge.example"', "server.public_url", "such as https://"),
     ('server.public_url = "ftp://bridge.example"', "server.public_url", "such as https://"),
     ('server.public_url = "https://"', "server.public_url", "such as https://"),

@@ -39,6 +39,7 @@ PRINTED = Settings(
     database=DatabaseSettings(
         url=Secret("sqlite:///bridge.db"),
         pii_key=Secret(""),
+        pii_key_old=Secret(""),
         retention_days=90,
         raw_retention_days=7,
         lease_seconds=15,

@@ -224,6 +224,14 @@ def test_pii_key() -> None:
     assert parse("").database.pii_key_bytes is None
 
 
+def test_pii_key_old() -> None:
+    """While the key is changed there are two; a database is opened with both."""
+    new, old = (b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+    database = parse(f'[database]\npii_key = "{new}"\npii_key_old = "{old}"\n').database
+    assert database.reveal_keys() == (new, old)
+    assert parse("").database.reveal_keys() == ("", "")
+
+
 def test_gateway_api_key() -> None:
     """A gateway reports with its own key, else with Smartico's."""
     settings = parse(

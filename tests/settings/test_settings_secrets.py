@@ -20,6 +20,7 @@ def _mutations() -> list[str]:
         f'smartico.fallback_callback_url = "{CANARY}"',
         f'database.url = "mysql://u:{CANARY}@h/db"',
         f'database.pii_key = "{CANARY}"',
+        f'database.pii_key_old = "{CANARY}"',
         f'providers.revicom = {{ token = "{bad}", callback_password = "{bad}" }}',
         f'providers.revicom.base_url = "https://u:{CANARY}@a.example"',
         f'providers.mail.password = "{bad}"',

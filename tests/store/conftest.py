@@ -36,7 +36,7 @@ CALLBACK_URL = "https://api.smartico.ai/status/9f3c?brand=7"
 LANE = "sms@api.smartico.ai"
 PII_KEY = b64encode(bytes(range(32))).decode()
 
-Engine = Callable[[str], Awaitable[Store]]
+Engine = Callable[..., Awaitable[Store]]
 ENGINES = ("sqlite", "postgres")
 
 
@@ -137,19 +137,22 @@ async def open_shared(shared_url: str) -> AsyncIterator[OpenShared]:
 
 @pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
-    """One engine after the other: opens the one database of the test with a pii_key, as often as one likes."""
+    """One engine after the other: opens the one database of the test with a pii_key, as often as one likes.
+
+    While the key is changed, the former one is given as well.
+    """
     if request.param == "sqlite":
 
-        async def open_sqlite(pii_key: str) -> Store:
-            return open_store(tmp_path / "bridge.db", pii_key)
+        async def open_sqlite(pii_key: str, former_key: str = "") -> Store:
+            return open_store(tmp_path / "bridge.db", pii_key, former_key)
 
         yield open_sqlite
         return
     databases: Databases = request.getfixturevalue("databases")
     url = await databases.lend()
 
-    async def open_postgres(pii_key: str) -> Store:
-        return await postgres.open_store(url, pii_key)
+    async def open_postgres(pii_key: str, former_key: str = "") -> Store:
+        return await postgres.open_store(url, pii_key, former_key)
 
     yield open_postgres
     await databases.take_back(url)

@@ -169,26 +169,32 @@ async def connect(dsn: str, seconds: float = _QUICK_SECONDS) -> asyncpg.Connecti
 
 
 async def open_store(
-    dsn: str, pii_key: str, *, lease_seconds: float = 15.0, worker: bool = True, make: bool = True
+    dsn: str,
+    pii_key: str,
+    former_key: str = "",
+    *,
+    lease_seconds: float = 15.0,
+    worker: bool = True,
+    make: bool = True,
 ) -> PostgresStore:
     """Opens the database; with `make` it is created where it is empty, and brought up to date.
 
-    `worker`: this process takes work on. Raises StoreError with the mend.
+    `former_key`: database.pii_key_old. `worker`: this process takes work on. Raises StoreError with the mend.
     """
-    vault = await _prepare(dsn, pii_key, make=make)
+    vault = await _prepare(dsn, open_vault(pii_key, former_key), make=make)
     store = PostgresStore(dsn, vault, lease_seconds=lease_seconds, worker=worker)
     await store.open()
     return store
 
 
-async def _prepare(dsn: str, pii_key: str, *, make: bool) -> Vault:
+async def _prepare(dsn: str, opening: Job[Vault], *, make: bool) -> Vault:
     try:
         connection = await connect(dsn, _LONG_SECONDS)
     except Exception as error:
         raise _cannot_connect(error) from None
     try:
         await (migrate if make else check_version)(connection)
-        return await _vault(connection, pii_key)
+        return await _vault(connection, opening)
     except StoreError:
         raise
     except Exception as error:
@@ -199,11 +205,11 @@ async def _prepare(dsn: str, pii_key: str, *, make: bool) -> Vault:
         connection.terminate()
 
 
-async def _vault(connection: asyncpg.Connection[asyncpg.Record], pii_key: str) -> Vault:
+async def _vault(connection: asyncpg.Connection[asyncpg.Record], opening: Job[Vault]) -> Vault:
     """One process at a time: two that start on a new database must agree on its key."""
     async with connection.transaction():
         await connection.execute("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE")
-        return await open_vault(pii_key)(PostgresTx(connection, Vault(b""), {}))
+        return await opening(PostgresTx(connection, Vault(b""), {}))
 
 
 def _cannot_connect(error: Exception) -> Exception:

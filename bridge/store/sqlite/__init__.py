@@ -84,8 +84,11 @@ async def _nothing(tx: Tx) -> None:
     await tx.one("get_meta", key="hash_check")
 
 
-def open_store(path: Path, pii_key: str) -> SqliteStore:
-    """Becomes the owner of the file, creating it or bringing it up to date. Raises StoreError with the mend."""
+def open_store(path: Path, pii_key: str, former_key: str = "") -> SqliteStore:
+    """Becomes the owner of the file, creating it or bringing it up to date. Raises StoreError with the mend.
+
+    `former_key`: database.pii_key_old.
+    """
     if not path.parent.is_dir():
         raise StoreError(
             f"The folder {path.parent} of the database does not exist: create it, or change database.url."
@@ -95,7 +98,7 @@ def open_store(path: Path, pii_key: str) -> SqliteStore:
         _protect(path)
         writing = undo.enter_context(closing(connect(path, read_only=False)))
         migrate(writing)
-        vault = _run(writing, open_vault(pii_key))
+        vault = _open_vault(writing, pii_key, former_key)
         looking, *reading = [
             undo.enter_context(closing(connect(path, read_only=True))) for _ in range(1 + _READERS)
         ]
@@ -105,7 +108,7 @@ def open_store(path: Path, pii_key: str) -> SqliteStore:
     return SqliteStore(vault, Writer(writing, vault), Looker(looking, vault), readers, lock)
 
 
-def open_reader(path: Path, pii_key: str) -> SqliteStore:
+def open_reader(path: Path, pii_key: str, former_key: str = "") -> SqliteStore:
     """Opens the file beside its owner, to read only. Raises StoreError with the mend."""
     with ExitStack() as undo:
         looking, reading = [undo.enter_context(closing(connect(path, read_only=True))) for _ in range(2)]
@@ -113,7 +116,7 @@ def open_reader(path: Path, pii_key: str) -> SqliteStore:
             raise StoreError(
                 f"The database {path} is not up to date: run bridge db migrate, or start bridge serve."
             )
-        vault = _run(looking, open_vault(pii_key))
+        vault = _run(looking, open_vault(pii_key, former_key, read_only=True))
         undo.pop_all()
     reader = Reader(reading, vault, "sqlite-reader", queue.SimpleQueue())
     return SqliteStore(vault, None, Looker(looking, vault), [reader], None)
@@ -206,6 +209,16 @@ def _scripts() -> list[str]:
 
 def _views() -> str:
     return _MIGRATIONS.joinpath("views.sql").read_text(encoding="utf-8")
+
+
+def _open_vault(connection: sqlite3.Connection, pii_key: str, former_key: str) -> Vault:
+    """In one transaction: a database whose keys were written by half could be opened with none."""
+    try:
+        with connection:  # commits, or rolls back
+            connection.execute("BEGIN")
+            return _run(connection, open_vault(pii_key, former_key))
+    except sqlite3.Error as error:
+        raise StoreError(f"The database cannot be used ({error}).") from error
 
 
 def _run(connection: sqlite3.Connection, job: Job[T]) -> T:

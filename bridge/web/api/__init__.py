@@ -8,6 +8,7 @@ from bridge.web.api.audit import audit_routes
 from bridge.web.api.communications import communication_routes
 from bridge.web.api.contacts import contact_routes
 from bridge.web.api.export import export_routes
+from bridge.web.api.keys import key_routes
 from bridge.web.api.messages import message_routes
 from bridge.web.api.reports import report_routes
 from bridge.web.api.review import review_routes
@@ -31,6 +32,7 @@ def api_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         *audit_routes(ctx),
         *timeline_routes(ctx),
         *export_routes(ctx),
+        *key_routes(ctx),
         *stats_routes(ctx),
         *status_routes(ctx),
         *trial_routes(ctx),
