@@ -53,7 +53,7 @@ class Finding:
         """Looks at the next messages, and says how many were there; None: no others are old enough now."""
         if not self._after:
             return None
-        before = first_id(now - min(self._after.values()))
+        before = first_id(now - min(self._after.values()) + 1)
         looked = await self._store.search(lambda tx: self._look(tx, before))
         after = self._after  # settings that know a provider no more say nothing of its messages
         found = [each for each in looked.open if each[1] in after]
