@@ -24,7 +24,7 @@ from bridge.providers.protocol import MOST_TOLD, LookupFailed, Provider, TellRes
 from bridge.store import silence as rows
 from bridge.store.reports import DueReport
 from bridge.store.tx import Store, Tx
-from bridge.transport import ProviderTransport
+from bridge.transport import Transport
 from bridge.worker.pump import Pump
 
 __all__ = ["SilentPump"]
@@ -45,7 +45,7 @@ class SilentPump(Pump):
         provider: Provider,
         store: Store,
         rules: Rules,
-        transport: ProviderTransport,
+        transport: Transport,
         clock: Callable[[], Millis],
         metrics: Metrics,
         *,
