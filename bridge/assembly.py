@@ -17,6 +17,7 @@ from bridge.flows.rules import GatewayRules, ProviderRules, ReportRules, Rules, 
 from bridge.providers import PROVIDERS
 from bridge.providers.protocol import Provider
 from bridge.settings import GatewaySettings, ProviderSettings, Settings
+from bridge.settings.model import SendgridSettings
 from bridge.store.sqlite import open_store
 from bridge.store.tx import Store
 from bridge.tables import load_mapping, load_vocabulary
@@ -67,7 +68,9 @@ def build_rules(settings: Settings, providers: Mapping[str, Provider]) -> Rules:
     smartico = settings.smartico
     return Rules(
         providers=providers,
-        provider_rules={name: _provider_rules(each) for name, each in built_providers(settings).items()},
+        provider_rules={
+            name: _provider_rules(each, mappings[name]) for name, each in built_providers(settings).items()
+        },
         mappings=mappings,
         vocabulary=vocabulary,
         gateways={name: _gateway_rules(each) for name, each in settings.gateways.items()},
@@ -97,12 +100,19 @@ def _forwards(settings: Settings) -> frozenset[str]:
 _ANSWER_MARGIN_MS = 100
 
 
-def _provider_rules(provider: ProviderSettings) -> ProviderRules:
+def _provider_rules(provider: ProviderSettings, mapping: ProviderMapping) -> ProviderRules:
     return ProviderRules(
         round(provider.timeout_seconds * 1000),
         round(provider.unknown_after_seconds * 1000),
         provider.unknown_send,
+        round(provider.silent_after_hours * 3_600_000) if _tells_ends(provider, mapping) else 0,
     )
+
+
+def _tells_ends(provider: ProviderSettings, mapping: ProviderMapping) -> bool:
+    """Whether the provider ever tells how a message ended: its table has words for that, and it may call back."""
+    signed = isinstance(provider, SendgridSettings) and bool(provider.webhook_public_key)
+    return mapping.tells_ends and (signed or bool(provider.callback_password))
 
 
 def _gateway_rules(gateway: GatewaySettings) -> GatewayRules:

@@ -73,6 +73,12 @@ class Metrics:
             buckets=_SLOW,
             registry=registry,
         )
+        self.silent = Counter(
+            "bridge_silent_messages",
+            "Messages whose end was overdue, by what became of them: told (the provider said it when asked), review",
+            ["provider", "result"],
+            registry=registry,
+        )
         self.provider_paused = Gauge(
             "bridge_provider_paused", "1 while a provider is left alone", ["provider"], registry=registry
         )

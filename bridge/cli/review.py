@@ -67,7 +67,8 @@ def replay_command(review_id: int, resend: bool, yes: bool, reason: str, as_json
     """Run what stands behind an item again.
 
     Elements of callbacks are read again, dead reports are sent again, what could not be passed on is passed on again,
-    and the provider is asked again for messages that were perhaps sent. What still cannot be settled stays.
+    and the provider is asked again for messages that were perhaps sent, or whose end it never told. What still cannot
+    be settled stays.
     """
     settings = read_settings(config)
     if resend:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from bridge.core.lifecycle import Happening, Vocabulary
+from bridge.core.lifecycle import FINAL, Happening, Vocabulary
 from bridge.core.model import Mark, State, Status
 from bridge.errors import Problem
 
@@ -44,6 +44,11 @@ class ProviderMapping(Struct, frozen=True):
 
     def meaning(self, event: str, status: str) -> Happening | None:
         return self.rows[event, status]
+
+    @property
+    def tells_ends(self) -> bool:
+        """Whether the provider has a word for the end of a message at all."""
+        return any(meaning in FINAL for meaning in self.rows.values())
 
 
 class _Reader:

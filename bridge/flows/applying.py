@@ -12,7 +12,7 @@ from typing import assert_never
 from msgspec import Raw, json
 from msgspec.structs import replace
 
-from bridge.core.lifecycle import NEGATIVE, Happening, Transition, advance
+from bridge.core.lifecycle import FINAL, NEGATIVE, Happening, Transition, advance
 from bridge.core.model import (
     DeliveryReport,
     Element,
@@ -36,6 +36,7 @@ from bridge.store.tx import Tx
 
 __all__ = ["Applying", "adopt_orphans", "arrived_elements"]
 
+_HOUR_MS = 3_600_000
 _CLOSING = frozenset({Mark.UNSUBSCRIBED, Mark.COMPLAINED})
 
 
@@ -84,6 +85,8 @@ class Applying:
         self._outcomes: dict[tuple[MessageId, bytes], str] = {}
         self._understood: list[Understood] = []
         self._adopted: set[bytes] = set()
+        self._ended: list[MessageId] = []
+        self._ends_by: Millis = now - (self._silent_ms() or _HOUR_MS)
         self.orphaned: list[str] = []
 
     async def apply(self, elements: Sequence[tuple[Arrived, Element]]) -> list[DueReport]:
@@ -92,7 +95,13 @@ class Applying:
         for arrived, element in elements:
             await self.apply_one(arrived, element)
         await inbox.put_callbacks(self._tx, self._understood)
-        return await self._saving.write()
+        due = await self._saving.write()
+        await review.settle_subjects(self._tx, self._ended, self._now)
+        return due
+
+    def _silent_ms(self) -> Millis:
+        rules = self._rules.provider_rules.get(self._provider)
+        return min(rules.silent_after_ms, _HOUR_MS) if rules else 0
 
     async def take_orphans(self, root: str) -> list[Arrived]:
         """The elements that waited for this provider id. They are about to be applied, and so out of review."""
@@ -216,6 +225,9 @@ class Applying:
         return "applied" if moved or transition.reports else "held"
 
     def _save(self, message: MessageView, transition: Transition, arrived: Arrived) -> None:
+        late = message.created_at <= self._ends_by  # nobody has missed the end of a younger one
+        if late and message.snapshot.state not in FINAL and transition.after.state in FINAL:
+            self._ended.append(message.id)
         self._messages[message.id] = self._saving.add(message, transition, arrived.received_at)
 
     # --- messages from handsets ---

@@ -1,7 +1,8 @@
 """Review: replaying and dismissing what only a person can settle. Both are audited (who, when, why).
 
 A replay runs the very same flow again: elements through `applying`, dead reports back into the outbox, a perhaps-sent
-message to the look-up. Sending such a message again is a choice of its own (`resend=True`).
+message to the look-up, and for a silent one the provider is asked once more. Sending a perhaps-sent message again is a
+choice of its own (`resend=True`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from bridge.flows.applying import Applying, arrived_elements
 from bridge.flows.reporting import report_subject
 from bridge.flows.rules import Rules
 from bridge.flows.showing import hide_addresses, report_id
+from bridge.flows.silence import ask_again
 from bridge.providers.protocol import CallbackUnreadable
-from bridge.store import audit, forwards, inbox, messages, reports, review, sends
+from bridge.store import audit, forwards, inbox, messages, reports, review, sends, silence
 from bridge.store.review import Kind, Member, ReviewItem
 from bridge.store.saving import save_transition
 from bridge.store.search import ReportFilter, find_report_keys
@@ -106,7 +108,7 @@ async def dismiss(store: Store, item: ReviewItem, actor: Actor, now: Millis) -> 
             given_up = item.kind is Kind.UNKNOWN_SEND and await tx.run(
                 "give_up_send", message_id=member.subject
             )
-            if given_up:  # else somebody has decided otherwise meanwhile
+            if given_up or item.kind is Kind.SILENT:  # else somebody has decided otherwise meanwhile
                 await messages.add_step(tx, member.subject, now, "dismissed", actor.reason, actor.name)
             await review.drop_member(tx, item.id, member.subject)
         return len(members)
@@ -192,6 +194,8 @@ def _replay_one(
         match item.kind:
             case Kind.UNKNOWN_SEND:
                 return await _replay_send(tx, rules, member, actor, now, resend=resend)
+            case Kind.SILENT:
+                return await _replay_silent(tx, rules, item, member, actor, now)
             case Kind.DEAD_REPORT:
                 key = (member.subject[:16], Status(member.subject[16:].decode()))
                 return await _revive(actor, now)(tx, [key])
@@ -223,6 +227,21 @@ async def _replay_send(
         max_age_ms = rules.gateway(message.gateway).max_age_ms
         await tx.run("renew_send", message_id=member.subject, expires_at=now + max_age_ms)
     await review.settle_subject(tx, member.subject, now)
+    return 1
+
+
+async def _replay_silent(
+    tx: Tx, rules: Rules, item: ReviewItem, member: Member, actor: Actor, now: Millis
+) -> int:
+    """Asks the provider again how a message ended; one that cannot be asked has nothing to say."""
+    message = (await messages.load_messages(tx, [member.subject])).get(member.subject)
+    if message is not None and message.snapshot.state in silence.OPEN:
+        provider = rules.providers.get(item.provider)
+        if provider is None or not provider.asks or item.provider not in rules.silent_after():
+            return 0
+        await messages.add_step(tx, member.subject, now, "lookup_again", actor.reason, actor.name)
+        await ask_again(tx, member.subject, item.provider, now)
+    await review.settle_member(tx, item.id, member.subject, now)
     return 1
 
 

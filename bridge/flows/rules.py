@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from bridge.core.lifecycle import Vocabulary
 from bridge.core.mapping import ProviderMapping
+from bridge.core.model import Millis
 from bridge.providers.protocol import Provider
 
 __all__ = ["GatewayRules", "ProviderRules", "ReportRules", "Rules", "opt_out_keyword", "text_words"]
@@ -23,11 +24,15 @@ class GatewayRules(Struct, frozen=True):
 
 
 class ProviderRules(Struct, frozen=True):
-    """What decides over perhaps-sent messages of one provider. `unknown_send`: review, resend or fail."""
+    """What decides over perhaps-sent messages of one provider. `unknown_send`: review, resend or fail.
+
+    `silent_after_ms`: how long after the last news of a message its end is overdue; 0: it never is.
+    """
 
     timeout_ms: int
     unknown_after_ms: int
     unknown_send: str
+    silent_after_ms: int = 0
 
     def patience_ms(self, *, asks: bool) -> int:
         """How long a missing trace decides nothing, from the hand-over on. `asks`: the provider can be asked.
@@ -62,6 +67,11 @@ class Rules(Struct, frozen=True):
 
     def gateway(self, name: str) -> GatewayRules:
         return self.gateways.get(name, self.default_gateway)
+
+    def silent_after(self) -> dict[str, Millis]:
+        """The providers whose messages may be silent, and after how long they are."""
+        rules = self.provider_rules.items()
+        return {name: each.silent_after_ms for name, each in rules if each.silent_after_ms}
 
 
 def opt_out_keyword(text: str, keywords: frozenset[str]) -> str:

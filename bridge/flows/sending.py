@@ -16,7 +16,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bridge.core.lifecycle import advance
-from bridge.core.model import MessageId, Millis, State, id_from_text, id_text
+from bridge.core.model import MessageId, Millis, State, id_from_text, id_text, id_time
 from bridge.core.retry import doubling
 from bridge.flows.applying import adopt_orphans
 from bridge.flows.rules import Rules
@@ -33,7 +33,7 @@ from bridge.providers.protocol import (
     PerhapsTaken,
     Refused,
 )
-from bridge.store import inbox, messages, review, sends
+from bridge.store import inbox, messages, review, sends, silence
 from bridge.store.messages import MessageView
 from bridge.store.reports import DueReport
 from bridge.store.review import Kind, Member
@@ -200,9 +200,19 @@ class _Settling:
         await self._tx.run_many("delete_send", [{"message_id": each} for each in self._left])
         await review.settle_subjects(self._tx, self._left, self._now)
         await messages.add_provider_ids(self._tx, self._provider, self._accepted)
+        await self._watch_late()
         due = await self._saving.write()
         roots = [provider_message_id for _, provider_message_id in self._accepted]
         return due + await adopt_orphans(self._tx, self._rules, self._provider, roots, self._now)
+
+    async def _watch_late(self) -> None:
+        """Messages that the provider took so late that those of their age may have been looked at for their silence."""
+        after = self._rules.silent_after()
+        after_ms = after.get(self._provider)
+        if after_ms is not None:
+            taken = dict.fromkeys(each for each, _ in self._accepted)
+            late = [each for each in taken if id_time(each) + after_ms // 2 <= self._now]
+            await silence.watch(self._tx, [(each, self._provider, self._now) for each in late], after)
 
     async def result(self, message_id: MessageId, result: Result) -> None:
         match result:

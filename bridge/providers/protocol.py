@@ -17,11 +17,13 @@ from bridge.core.exchange import Mail, Outcome, Request, SendOutcome
 from bridge.core.model import Element, MessageId
 
 __all__ = [
+    "MOST_TOLD",
     "Accepted",
     "Answered",
     "Blocked",
     "CallbackUnreadable",
     "Deferred",
+    "Ended",
     "Found",
     "Invalid",
     "ItemResult",
@@ -35,8 +37,12 @@ __all__ = [
     "RawElement",
     "Refused",
     "SendResult",
+    "TellResult",
+    "Told",
     "TooLarge",
 ]
+
+MOST_TOLD = 50  # ids in one question, for they stand in an address
 
 
 class OutgoingMessage(Struct, frozen=True):
@@ -157,6 +163,23 @@ class LookupFailed(Struct, frozen=True):
 LookupResult = Found | NoTrace | LookupFailed
 
 
+class Ended(Struct, frozen=True):
+    """How the provider says that a message ended, in the words of its callbacks."""
+
+    event: str
+    status: str
+
+
+class Told(Struct, frozen=True):
+    """What the provider answered about ids of its own: which it knows at all, and which of those ended how."""
+
+    known: frozenset[str]
+    ended: Mapping[str, Ended]
+
+
+TellResult = Told | LookupFailed
+
+
 # --- callbacks ---
 
 
@@ -200,6 +223,13 @@ class Provider(Protocol):
 
     def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
         """What it knows."""
+
+    def build_tell(self, ids: Sequence[str]) -> Sequence[Request]:
+        """The requests that ask how messages ended that it took under these ids, 1 to `MOST_TOLD`; none where it never
+        `asks`."""
+
+    def parse_tell(self, ids: Sequence[str], outcomes: Sequence[Outcome]) -> TellResult:
+        """What it says, of as many outcomes as there were requests. Nothing is concluded from what it does not say."""
 
     def verify_callback(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether a callback comes from this provider. Header names are lower case. Constant time in the secret.

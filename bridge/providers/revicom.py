@@ -2,8 +2,8 @@
 
 No exchange, no state, no clock. Nothing here raises on what the provider answers, and no reason holds the
 token, the callback password or a phone number. Source: Revicom Direct, "SMS", "Getting Messages", "Receiving
-Callback", "Account Balance" (2026-10). Answers are read in `revicom_answer`, `revicom_lookup` and
-`revicom_callback`.
+Callback", "Account Balance" (2026-10). Answers are read in `revicom_answer`, `revicom_lookup`,
+`revicom_tell` and `revicom_callback`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ from bridge.providers.protocol import (
     PerhapsTaken,
     RawElement,
     SendResult,
+    TellResult,
     TooLarge,
 )
 from bridge.providers.reading import count_elements, each_element, judge_refusal
 from bridge.providers.revicom_answer import read_error, read_items
 from bridge.providers.revicom_callback import read_element
 from bridge.providers.revicom_lookup import read_lookup
+from bridge.providers.revicom_tell import FINAL_STATUSES, read_told
 
 if TYPE_CHECKING:
     from bridge.settings.model import RevicomSettings
@@ -136,6 +138,28 @@ class Revicom:
         if isinstance(outcome, Reply) and 200 <= outcome.status < 300:
             return read_lookup(outcome.body, tag=id_tag(message.message_id), destination=_digits(message))
         return LookupFailed(self._failure(outcome))
+
+    # --- asking how messages ended ---
+
+    def build_tell(self, ids: Sequence[str]) -> Sequence[Request]:
+        """`GET /message` with the ids, once for each final status, and first for all of them.
+
+        What a message says of its status is not documented, but that one may ask for those with a status is.
+        """
+        named = [("message_uuid", each) for each in ids]
+        return [
+            self._get(f"/message?{urlencode([*named, *status])}", self._settings.timeout_seconds)
+            for status in ([], *([("status", each)] for each in FINAL_STATUSES))
+        ]
+
+    def parse_tell(self, ids: Sequence[str], outcomes: Sequence[Outcome]) -> TellResult:
+        """Which ids it knows, and which of them ended how."""
+        bodies: list[bytes] = []
+        for outcome in outcomes:
+            if not isinstance(outcome, Reply) or not 200 <= outcome.status < 300:
+                return LookupFailed(self._failure(outcome))
+            bodies.append(outcome.body)
+        return read_told(bodies, ids)
 
     # --- checking ---
 

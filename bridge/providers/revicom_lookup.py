@@ -19,7 +19,7 @@ from bridge.core.times import read_time
 from bridge.providers.protocol import Found, LookupFailed, LookupResult, NoTrace
 from bridge.providers.revicom_callback import usable_id
 
-__all__ = ["read_lookup"]
+__all__ = ["listed_messages", "read_lookup"]
 
 
 class _Message(Struct, rename="camel"):
@@ -40,7 +40,7 @@ _message = msgspec.json.Decoder(_Message)
 
 def read_lookup(body: bytes, *, tag: str, destination: str) -> LookupResult:
     """Whether `body`, of a 2xx answer, lists the message with our `tag`; `destination` in digits only."""
-    listed = _listed(read_json(_envelope, body))
+    listed = listed_messages(body)
     if listed is None:
         return LookupFailed("the answer holds no list of messages")
     read = [read_json(_message, raw) for raw in listed]
@@ -51,8 +51,9 @@ def read_lookup(body: bytes, *, tag: str, destination: str) -> LookupResult:
     return Found(_root(ours)) if ours else NoTrace()
 
 
-def _listed(envelope: list[Raw] | dict[str, Raw] | None) -> list[Raw] | None:
-    """The messages: the array itself, or the one member that is an array (of several: `items`)."""
+def listed_messages(body: bytes) -> list[Raw] | None:
+    """The messages: the array itself, or the one member that is an array (of several: `items`). None: none is."""
+    envelope = read_json(_envelope, body)
     if not isinstance(envelope, Mapping):
         return envelope
     lists = {name: found for name, raw in envelope.items() if (found := read_json(_list, raw)) is not None}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bridge.core.exchange import Mail, MailReply, NoConnection, NoReply, Outcome, SendOutcome
+from bridge.core.exchange import Mail, MailReply, NoConnection, NoReply, Outcome, Request, SendOutcome
 from bridge.core.mailbox import ascii_domain
 from bridge.core.redact import redact
 from bridge.providers.mime import build_mime, message_id_of, read_mailbox_of
@@ -28,6 +28,8 @@ from bridge.providers.protocol import (
     RawElement,
     Refused,
     SendResult,
+    TellResult,
+    Told,
 )
 
 if TYPE_CHECKING:
@@ -107,6 +109,14 @@ class Smtp:
     def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
         """A mail server cannot be asked."""
         return NoTrace()
+
+    def build_tell(self, ids: Sequence[str]) -> Sequence[Request]:
+        """A mail server cannot be asked."""
+        return ()
+
+    def parse_tell(self, ids: Sequence[str], outcomes: Sequence[Outcome]) -> TellResult:
+        """A mail server cannot be asked."""
+        return Told(frozenset(), {})
 
     def verify_callback(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Nobody calls back."""

@@ -29,6 +29,8 @@ from bridge.providers.protocol import (
     PerhapsTaken,
     RawElement,
     SendResult,
+    TellResult,
+    Told,
 )
 from bridge.providers.reading import count_elements, decode_element, each_element, judge_refusal
 
@@ -135,6 +137,14 @@ class Webhook:
     def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
         """It cannot be asked."""
         return NoTrace()
+
+    def build_tell(self, ids: Sequence[str]) -> Sequence[Request]:
+        """It cannot be asked."""
+        return ()
+
+    def parse_tell(self, ids: Sequence[str], outcomes: Sequence[Outcome]) -> TellResult:
+        """It cannot be asked."""
+        return Told(frozenset(), {})
 
     # --- callbacks ---
 

@@ -51,6 +51,7 @@ Network = IPv4Network | IPv6Network
 Seconds = Annotated[float, rules.SECONDS]
 SecondsOrZero = Annotated[float, rules.SECONDS_OR_ZERO]
 Hours = Annotated[float, rules.HOURS]
+HoursOrZero = Annotated[float, rules.HOURS_OR_ZERO]
 Days = Annotated[int, rules.DAYS]
 Count = Annotated[int, rules.COUNT]
 Schedule = Annotated[tuple[Seconds, ...], rules.NOT_EMPTY]
@@ -167,7 +168,8 @@ class OptOutSettings(Struct, frozen=True, kw_only=True):
 class ProviderCommon(Struct, frozen=True, kw_only=True):
     """What every `[providers.NAME]` has; the structs below add what their adapter needs.
 
-    An empty `callback_password` closes the Basic sign-in of `/callbacks/NAME`: it must never match anything.
+    An empty `callback_password` closes the Basic sign-in of `/callbacks/NAME`: it must never match anything. A message
+    whose end nobody told for `silent_after_hours` is looked up, and then under review; 0: it never is.
     """
 
     name: str
@@ -176,6 +178,7 @@ class ProviderCommon(Struct, frozen=True, kw_only=True):
     timeout_seconds: Seconds = 70
     unknown_send: UnknownSend = "review"
     unknown_after_seconds: SecondsOrZero = 120
+    silent_after_hours: HoursOrZero = 0
     allowed_ips: Networks = ()
     callback_username: Annotated[str, rules.USERNAME] = ""
     callback_password: SecretOrEmpty = _BLANK
@@ -200,6 +203,7 @@ class RevicomSettings(ProviderCommon, frozen=True, kw_only=True):
         "price",
     )
     max_batch: Annotated[int, rules.BATCH] = 100
+    silent_after_hours: HoursOrZero = 30  # a message lives for 25 hours, and the last callback may come late
     external_id: bool = False
 
 
@@ -221,6 +225,7 @@ class SendgridSettings(ProviderCommon, frozen=True, kw_only=True):
     base_url: BaseUrl = "https://api.sendgrid.com/v3"
     token: Annotated[SentHeader, FromEnvironment("SENDGRID_TOKEN")] = _BLANK
     webhook_public_key: Annotated[str, rules.PUBLIC_KEY] = ""
+    silent_after_hours: HoursOrZero = 78  # a mail is tried for 72 hours
 
 
 class WebhookSettings(ProviderCommon, frozen=True, kw_only=True):

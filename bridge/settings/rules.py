@@ -163,6 +163,7 @@ RATE = between(0, _MANY)
 SECONDS = above_zero(_TEN_YEARS_SECONDS)
 SECONDS_OR_ZERO = between(0, _TEN_YEARS_SECONDS)
 HOURS = above_zero(_TEN_YEARS_HOURS)
+HOURS_OR_ZERO = between(0, _TEN_YEARS_HOURS)
 TTL = Rule("0 or a number from 60 to 86400", lambda ttl: ttl == 0 or 60 <= ttl <= 86400)
 
 # Texts

@@ -104,6 +104,7 @@ callback_password = @callback_password@  # made for you; the provider gets it wi
 # timeout_seconds = 70                  # how long one request may take
 # unknown_send = "review"               # a perhaps-sent message without trace at the provider: review, resend or fail
 # unknown_after_seconds = 120           # how long the provider is asked for it before that is decided
+# silent_after_hours = 30               # without a final status for so long, it is asked, then you are; 0: never
 # external_id = false                   # true: also send externalMessageId (some channels only)
 
 [gateways.sms]                          # one gateway of Smartico; its address is /smartico/sms
@@ -140,6 +141,7 @@ authorization = [@authorization@]  # what to enter in Smartico as the Authorizat
 # base_url = "https://api.sendgrid.com/v3"   # where its API is
 # token = "${SENDGRID_TOKEN}"           # an API key with the right to send
 # webhook_public_key = ""               # verifies the signature of its event batches
+# silent_after_hours = 78               # a message without a final status for so long is put under review; 0: never
 
 # Custom IM: your own notification centre, with its gateway.
 # [providers.inbox]
@@ -149,6 +151,7 @@ authorization = [@authorization@]  # what to enter in Smartico as the Authorizat
 # callback_username = "inbox"           # with the password: how your platform signs in to report back
 # callback_password = "${INBOX_CALLBACK_PASSWORD}"   # the password for that
 # unknown_send = "resend"               # a message that was perhaps taken is posted again
+# silent_after_hours = 0                # if it always reports how a message ended: when that is overdue; 0: never
 
 # [gateways.cim]                        # its address is /smartico/cim
 # type = "cim"                          # the type of its status reports

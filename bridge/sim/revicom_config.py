@@ -76,4 +76,5 @@ class RevicomFaults(CallbackFaults):
     lookup_reset: Rate = 0.0
 
     # per callback element
+    lost: Rate = 0.0  # it is never posted
     unknown_status: Rate = 0.0  # beside it, one of the same message with "status": "teleported"

@@ -149,6 +149,9 @@ class Player:
 
     def _emit(self, message: Message, element: Element) -> None:
         """Hand an element to its lane, with the faults that come beside it."""
+        if self._dice.throws("lost"):
+            self._ledger.callbacks_abandoned += 1
+            return
         url = message.callback_url or ""
         late = self._dice.throws("late")
         self._sender.add(url, element, self._dice.faults.late_seconds if late else 0.0)

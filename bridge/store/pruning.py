@@ -8,11 +8,12 @@ The rules, a kind each; `until`s are moments, and what is not older than one sta
   replay reads it there) or an orphan does that is not under review yet. An orphan whose review item was dismissed needs
   no batch: it has its own bytes.
 * messages, with everything that belongs to them: texts, provider ids, callbacks, reports, steps, inbound messages that
-  answer them. A message stays while it is in the outbox, has a report that is pending or dead, or has an open review
-  item behind it (an unknown send, a dead report, an element that the mapping table does not know); and while anything
-  of it is young: itself by its id, its last change, an element, the end of a report, a step, an answer. One that the
-  provider has not settled (it was submitted or sent, and no more) stays for a week at least. A dead report stays dead
-  when its review item is dismissed, so its message stays until the report is replayed.
+  answer them, their row among the silent ones. A message stays while it is in the outbox, has a report that is pending
+  or dead, or has an open review item behind it (an unknown send, its silence, a dead report, an element that the
+  mapping table does not know); and while anything of it is young: itself by its id, its last change, an element, the
+  end of a report, a step, an answer. One that the provider has not settled (it was submitted or sent, and no more)
+  stays for a week at least. A dead report stays dead when its review item is dismissed, so its message stays until the
+  report is replayed.
 * orphans: those that were under review and are so no more (dismissed).
 * inbound: messages from handsets that answer no message, or one that is gone.
 * communications: asset notifications, by their arrival, whatever became of passing them on.
@@ -223,6 +224,7 @@ _BY_ONE_KEY: Mapping[Prunable, str] = {
 async def _delete_messages(tx: Tx, ids: Sequence[MessageId]) -> None:
     for statement in (
         "prune_texts",
+        "delete_silent",
         "prune_provider_messages",
         "prune_callbacks",
         "prune_reports",

@@ -486,6 +486,38 @@ SELECT text FROM error_texts WHERE provider = :provider AND code = :code
 -- name: renew_send
 UPDATE sends SET expires_at = :expires_at WHERE message_id = :message_id
 
+-- ===== silent messages =====
+
+-- name: messages_between
+SELECT id, state, provider, updated_at FROM messages WHERE id > :after AND id < :before ORDER BY id LIMIT :limit
+
+-- name: told_silent
+SELECT DISTINCT message_id FROM steps WHERE message_id IN (:list) AND kind = 'silent'
+
+-- name: add_silent
+INSERT INTO silent (message_id, provider, due_at, news_at) VALUES (:message_id, :provider, :due_at, :news_at)
+ON CONFLICT (message_id) DO NOTHING
+
+-- name: due_silent
+SELECT s.message_id, s.news_at, s.lookups, m.state, m.updated_at
+FROM silent AS s LEFT JOIN messages AS m ON m.id = s.message_id
+WHERE s.provider = :provider AND s.due_at <= :now ORDER BY s.due_at, s.message_id LIMIT :limit
+
+-- name: postpone_silent
+UPDATE silent SET due_at = :due_at, news_at = :news_at, lookups = :lookups WHERE message_id = :message_id
+
+-- name: silent_now
+SELECT message_id, lookups FROM silent WHERE message_id IN (:list)
+
+-- name: delete_silent
+DELETE FROM silent WHERE message_id IN (:list)
+
+-- name: next_silent_due
+SELECT min(due_at) FROM silent WHERE provider = :provider
+
+-- name: ids_at_provider
+SELECT message_id, provider_message_id, step FROM provider_messages WHERE message_id IN (:list) AND provider = :provider
+
 -- ===== asset notifications =====
 
 -- name: known_communications

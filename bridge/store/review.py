@@ -37,6 +37,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"  # a whole body that cannot be read
     ORPHAN = "orphan"  # an element whose message is not known after a while
     UNKNOWN_SEND = "unknown_send"  # perhaps sent, and the provider has no trace of it
+    SILENT = "silent"  # the provider took it, and no final status came, nor does it know one when asked
     DEAD_REPORT = "dead_report"  # a status report that used up its schedule
     DEAD_FORWARD = "dead_forward"  # something that could not be passed on to the operator's API
 

@@ -10,6 +10,7 @@ from bridge.core.breaker import Breaker
 from bridge.core.model import Millis
 from bridge.flows.pruning import Pruned, Pruning, Retention
 from bridge.flows.rules import Rules
+from bridge.flows.silence import Finding
 from bridge.flows.status import Conditions, ProviderState
 from bridge.metrics import Metrics
 from bridge.providers.protocol import Provider
@@ -26,6 +27,7 @@ from bridge.worker.leases import Leases
 from bridge.worker.pump import Pump
 from bridge.worker.reports import ReportPumps, ReportTarget
 from bridge.worker.sends import SendPump
+from bridge.worker.silent import SilentPump
 from bridge.worker.upkeep import UpkeepPump
 
 __all__ = ["ANYTHING", "FORWARDS", "INBOX", "REPORTS", "Crew", "sends_of"]
@@ -116,6 +118,21 @@ class Crew:
             )
             for name, provider in providers.items()
         }
+        self._silent = {
+            name: SilentPump(
+                provider,
+                store,
+                rules,
+                self._provider_transports[name],
+                clock,
+                metrics,
+                breaker=self.sends[name].breaker,
+                slots=self.sends[name].slots,
+                reported=self.reports.hand_over,
+            )
+            for name, provider in providers.items()
+            if name in rules.silent_after()
+        }
         database = settings.database
         self._upkeep = UpkeepPump(
             store,
@@ -127,6 +144,7 @@ class Crew:
             pruning=Pruning(store, Retention(database.retention_days, database.raw_retention_days)),
             pruned=lambda pruned: count_pruned(metrics, pruned),
             forwards_free=self.wake_forwards,
+            finding=Finding(store, rules),
         )
         self._forward_transport = ProviderTransport(MOST * 2)  # two destinations at most
         self.forwards = {
@@ -143,7 +161,13 @@ class Crew:
 
     @property
     def _pumps(self) -> list[Pump]:
-        return [*self.sends.values(), self.inbox, *self.forwards.values(), self._upkeep]
+        return [
+            *self.sends.values(),
+            *self._silent.values(),
+            self.inbox,
+            *self.forwards.values(),
+            self._upkeep,
+        ]
 
     async def start(self) -> None:
         """Takes up what a crash left, then works. Raises StoreError."""
@@ -169,6 +193,9 @@ class Crew:
                 pump.wake()
             elif topic == ANYTHING:
                 pump.recheck()
+        if topic == ANYTHING:
+            for silent in self._silent.values():
+                silent.wake()
 
     def wake_forwards(self) -> None:
         """Something may be passed on."""

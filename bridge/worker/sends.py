@@ -82,7 +82,7 @@ class SendPump(Pump):
         self._claimed_at: Millis = 0
         # Claims of which it is not known whether they were, or still will be, stored: their times, and until when.
         self._lost_claims: dict[Millis, float] = {}
-        self._slots = asyncio.Semaphore(max_in_flight)
+        self.slots = asyncio.Semaphore(max_in_flight)  # requests to the provider, whatever for
         self._asking: set[MessageId] = set()
         self._doubtful = 0
         self._lookups_at: Millis = 0  # when the store has to be asked again for look-ups
@@ -118,7 +118,7 @@ class SendPump(Pump):
         wait = self.breaker.wait(now)
         if wait > 0:
             return min(wait, lookups_due)
-        await self._slots.acquire()
+        await self.slots.acquire()
         batch = await self._claim()
         if batch:
             self.spawn(self._send_and_release(batch))
@@ -126,7 +126,7 @@ class SendPump(Pump):
                 # The next ones gather for an instant: a request costs milliseconds, a message in it microseconds.
                 await asyncio.sleep(_GATHER)
             return 0.0
-        self._slots.release()
+        self.slots.release()
         return min(lookups_due, await self._until_queued())
 
     async def _claim(self) -> list[Send]:
@@ -141,7 +141,7 @@ class SendPump(Pump):
         try:
             batch = await self._store.write(lambda tx: sends.claim(tx, name, now, limit))
         except BaseException:
-            self._slots.release()
+            self.slots.release()
             self.breaker.cancel_probe()
             if self._lease_ms:
                 self._lost_claims[now] = self._held.now() + 2 * self._lease_ms / 1000
@@ -175,7 +175,7 @@ class SendPump(Pump):
             await self._doubt(batch, PerhapsTaken(f"internal error ({type(error).__name__})"))
         finally:
             self._held.drop(_ids(batch))
-            self._slots.release()
+            self.slots.release()
             self.wake()
 
     async def _doubt(self, batch: list[Send], result: PerhapsTaken) -> None:
@@ -287,7 +287,7 @@ class SendPump(Pump):
 
     async def _look_up(self, send: Send) -> None:
         try:
-            async with self._slots:
+            async with self.slots:
                 if not self.stopping:
                     await self._ask(send)
         finally:

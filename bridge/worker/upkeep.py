@@ -1,6 +1,7 @@
 """The upkeep pump: what is not caused by an event but by time passing. Messages, reports and orphans that grew old.
 
-Beside that it prunes what nobody needs any more, a step at a time and with pauses that are longer than the steps.
+Beside that it prunes what nobody needs any more, and looks for messages whose end is overdue, a step at a time and with
+pauses that are longer than the steps.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from bridge.core.model import Millis
 from bridge.flows import callbacks, communications, forwarding, reporting, sending
 from bridge.flows.pruning import Pruned, Pruning
 from bridge.flows.rules import Rules
+from bridge.flows.silence import Finding
 from bridge.store import sends
 from bridge.store.reports import DueReport
 from bridge.store.tx import Store, Tx
@@ -28,6 +30,7 @@ _EVERY = 5.0  # seconds
 _CHUNK = 1000  # rows in one transaction
 _PRUNE_PAUSE = 0.02  # seconds between two steps of pruning, at least
 _PRUNE_SHARE = 5  # of so much time pruning takes one part
+_FIND_EVERY = 60.0  # seconds between two looks for silent messages
 _TELL_EVERY = 60.0  # seconds between two lines about pruning while it goes on
 
 
@@ -46,6 +49,7 @@ class UpkeepPump(Pump):
         pruning: Pruning,
         pruned: Callable[[Pruned], None],
         forwards_free: Callable[[], None],
+        finding: Finding,
     ) -> None:
         super().__init__("upkeep")
         self._store = store
@@ -58,7 +62,8 @@ class UpkeepPump(Pump):
         self._pruned = pruned
         self._forwards_free = forwards_free
         self._gone: Counter[str] = Counter()  # since the last line about it
-        self._round_at = self._prune_at = self._told_at = 0.0
+        self._finding = finding
+        self._round_at = self._prune_at = self._find_at = self._told_at = 0.0
         # Short limits (tests, the demo) are looked after more often.
         shortest = min(
             [rules.reports.max_age_ms, *(gateway.max_age_ms for gateway in rules.gateways.values())]
@@ -66,7 +71,7 @@ class UpkeepPump(Pump):
         self._every = min(_EVERY, max(0.1, shortest / 4000), (store.lease_seconds or 3 * _EVERY) / 3)
 
     async def step(self) -> float | None:
-        """A round when it is time for one; between the rounds a step of pruning."""
+        """A round when it is time for one; between the rounds a step of pruning, and one of the search for silence."""
         if monotonic() >= self._round_at:
             await self._round()
             self._round_at = monotonic() + self._every
@@ -75,7 +80,10 @@ class UpkeepPump(Pump):
             pause = await self._prune()
             if pause is not None:
                 self._prune_at = monotonic() + pause
-        return max(0.001, min(self._round_at, self._prune_at) - monotonic())
+        if monotonic() >= self._find_at and not self.stopping:
+            self._find_at = self._round_at
+            self._find_at = monotonic() + await self._find_silent()
+        return max(0.001, min(self._round_at, self._prune_at, self._find_at) - monotonic())
 
     async def _round(self) -> None:
         for provider in await self._store.search(sends.providers):
@@ -101,6 +109,15 @@ class UpkeepPump(Pump):
             self._gone.clear()
             self._told_at = now
         return None if pruned is None else max(_PRUNE_PAUSE, (now - began) * (_PRUNE_SHARE - 1))
+
+    async def _find_silent(self) -> float:
+        """One step; gives the seconds until the next one."""
+        began = monotonic()
+        more = await self._finding.step(self._clock())
+        if more is None:
+            shortest = (self._finding.shortest_ms or 0) / 1000
+            return min(_FIND_EVERY, max(0.1, shortest / 20)) if shortest else _FIND_EVERY
+        return max(_PRUNE_PAUSE, (monotonic() - began) * (_PRUNE_SHARE - 1))
 
     async def _until_done(self, work: Callable[[], Awaitable[int]], chunk: int = _CHUNK) -> None:
         while not self.stopping:

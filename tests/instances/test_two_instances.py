@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bridge.sim import RevicomFaults, SmarticoFaults
+from bridge.sim import RevicomConfig, RevicomFaults, SmarticoFaults
 from tests.databases import rows
 from tests.e2e.receiver import SETTINGS, receiving, tell_all
 from tests.e2e.stage import eventually
@@ -143,3 +143,25 @@ async def test_what_one_was_passing_on_the_others_pass_on(tmp_path: Path, url: s
         await eventually(lambda: len({id_ for id_, _ in receiver.got}) == 120, 60)
         for user in users:
             assert receiver.first_arrivals(user) == list(range(10)), user
+
+
+async def test_a_silent_message_is_under_review_once(tmp_path: Path, url: str) -> None:
+    """No callback ever comes and the provider has no end of 60 messages: both look, one member a message, one item."""
+    never = RevicomConfig(token="token-of-revicom", step_seconds=1e6)
+    soon = "silent_after_hours = 0.0006"
+    async with open_cluster(tmp_path, url, provider=never, revicom=soon) as cluster:
+        await cluster.traffic(60, 60)
+
+        async def all_under_review() -> bool:
+            counts: list[int] = [each["count"] for each in await cluster.listed("/api/review")]
+            return sum(counts) == 60
+
+        await eventually(all_under_review, 60)
+        await asyncio.sleep(3)
+        assert [each["count"] for each in await cluster.listed("/api/review")] == [60]
+        steps = await rows(
+            url, tmp_path, "SELECT count(*), count(DISTINCT message_id) FROM steps WHERE kind = 'silent'"
+        )
+        assert steps == [(60, 60)]
+        assert not cluster.smartico.ledger.statuses
+        assert_nothing_went_wrong(cluster)

@@ -72,6 +72,7 @@ IMPOSSIBLE_NUMBERS = [
     ("providers.revicom.max_in_flight = 0", "providers.revicom.max_in_flight", "from 1"),
     ("providers.revicom.timeout_seconds = -1", "providers.revicom.timeout_seconds", "above 0"),
     ("providers.revicom.unknown_after_seconds = -1", "providers.revicom.unknown_after_seconds", "from 0"),
+    ("providers.revicom.silent_after_hours = -1", "providers.revicom.silent_after_hours", "from 0"),
     ("providers.mail.port = 0", "providers.mail.port", "from 1 to 65535"),
     (SMS + "ttl_seconds = 59", "gateways.sms.ttl_seconds", "0 or a number from 60 to 86400, not 59"),
     (SMS + "ttl_seconds = 86401", "gateways.sms.ttl_seconds", "0 or a number from 60 to 86400"),

@@ -55,7 +55,7 @@ def test_commented_keys_are_defaults() -> None:
 
 # Keys of every provider and every gateway are explained once, at revicom and sms.
 _SHARED = {"max_in_flight", "timeout_seconds", "unknown_send", "unknown_after_seconds", "allowed_ips"}
-_SHARED |= {"callback_username", "callback_password", "name"}
+_SHARED |= {"silent_after_hours", "callback_username", "callback_password", "name"}
 
 
 def keys_of(struct: type[Struct]) -> set[str]:

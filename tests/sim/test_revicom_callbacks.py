@@ -270,3 +270,17 @@ async def test_elements_nobody_understands(
     assert (teleported["message_uuid"], teleported["status"]) == (uuid, "teleported")
     assert foreign["message_uuid"] != uuid
     assert sim.ledger.callbacks_acknowledged == 1
+
+
+async def test_lost_callbacks_are_never_posted(
+    client: aiohttp.ClientSession, recorder: Recorder, eventually: Eventually
+) -> None:
+    """The life of the message goes on, GET /message knows its end, and nobody is called."""
+    async with RevicomSimulator(config("delivered"), RevicomFaults(lost=1.0)) as sim:
+        await send(client, sim, recorder.with_login("revicom:p%40ss"))
+        await eventually(lambda: drained(sim))
+        query = f"message_uuid={sim.ledger.messages[0].uuid}&status=delivered"
+        async with client.get(f"{sim.url}/api/v1/message?{query}", headers=GOOD) as answer:
+            assert len((await answer.json())["items"]) == 1
+    assert recorder.elements == []
+    assert sim.ledger.callbacks_abandoned == len(sim.ledger.messages[0].planned)

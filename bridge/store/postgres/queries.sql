@@ -63,7 +63,16 @@ ORDER BY received_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED
 SELECT id, login, channel, sent_at, received_at, tie_at FROM communications
 WHERE tie_at IS NOT NULL AND tie_at <= :now ORDER BY tie_at LIMIT :limit FOR UPDATE SKIP LOCKED
 
+-- name: silent_now
+SELECT message_id, lookups FROM silent WHERE message_id IN (:list) ORDER BY message_id FOR UPDATE
+
 -- ===== claims =====
+
+-- name: due_silent
+SELECT s.message_id, s.news_at, s.lookups, m.state, m.updated_at
+FROM silent AS s LEFT JOIN messages AS m ON m.id = s.message_id
+WHERE s.provider = :provider AND s.due_at <= :now
+ORDER BY s.due_at, s.message_id LIMIT :limit FOR UPDATE OF s SKIP LOCKED
 
 -- name: due_sends
 SELECT s.message_id, s.gateway, m.channel, s.destination, m.sender, t.body, s.handed_at, s.lookups, m.created_at,

@@ -19,7 +19,7 @@ _OPEN = {"queued", "unknown", "submitted", "sent"}
 _GOOD = {"delivered", "read", "opened", "clicked", "open", "click"}
 _BAD = {"failed", "rejected", "undelivered", "unsent", "bounce", "dropped", "complained", "spamreport"}
 _BAD_KINDS = {"report_dead", "review"}
-_DOUBT_KINDS = {"report_failed", "perhaps_sent", "not_taken", "deferred", "lookup_again"}
+_DOUBT_KINDS = {"report_failed", "perhaps_sent", "not_taken", "deferred", "lookup_again", "silent"}
 
 
 class Step(Struct, frozen=True):

@@ -70,6 +70,8 @@ _KINDS = {
     "deferred": "The provider asked to come again later",
     "lookup_found": "The provider has it after all",
     "lookup_again": "The provider is to be asked again",
+    "looked_up": "The provider was asked how it ended",
+    "silent": "The provider has not said how it ended",
     "sent_again": "It is sent again",
     "review": "A person has to decide",
     "dismissed": "The review was closed",
@@ -104,6 +106,10 @@ REVIEW = {
     "unknown_send": (
         "Perhaps sent: the provider's answer was lost, and it has no trace of the message",
         "Replay asks the provider once more. “Send again” hands the message over anew: the person may get it twice.",
+    ),
+    "silent": (
+        "The provider took it, and never said how it ended",
+        "Ask the provider, by its id of the message. Replay asks its API again; a late callback settles it by itself.",
     ),
     "dead_report": (
         "Smartico did not take a status for as long as the schedule says",
