@@ -87,6 +87,8 @@ class Scene:
             assert not verdict.unexpected
             assert not verdict.out_of_order
             assert not verdict.lost, verdict.lost
+        # After an answer that was lost on its way a repeat is right.
+        assert [each for each in self.stage.smartico.ledger.errors if "was repeated" not in each.what] == []
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric over what the labels leave open."""
