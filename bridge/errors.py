@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["BridgeError", "Problem", "SettingsError", "StoreAwayError", "StoreError"]
+__all__ = ["BridgeError", "Problem", "SettingsError", "StoreAwayError", "StoreBusyError", "StoreError"]
 
 
 class BridgeError(Exception):
@@ -46,3 +46,7 @@ class StoreError(BridgeError):
 
 class StoreAwayError(StoreError):
     """The server of the database cannot be reached now; it may come back by itself."""
+
+
+class StoreBusyError(StoreError):
+    """More waits to be stored than the database keeps up with; of what was asked nothing was stored."""

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from bridge.contacts import Away, Known, UnknownUser
 from bridge.core.content import CustomExtra, pack
 from bridge.core.model import MessageId, Millis
-from bridge.errors import StoreError
+from bridge.errors import StoreBusyError, StoreError
 from bridge.flows.platform import Platform
 from bridge.pii import normalise_email
 from bridge.smartico import ErrorCode, Refusal, SendRequest, check_callback_url, decode_send
@@ -130,6 +130,8 @@ class Accepting:
                     return Stored(known, new=False)
                 draft = await _asked_platform(self._platform, draft)
             return await self._together.add(_Asked(gateway, request, draft, full))
+        except StoreBusyError:
+            return _CROWDED
         except StoreError as error:
             _log.error("a message could not be stored", gateway=gateway.name, error=error.sentence)
             return _LOST
@@ -246,7 +248,7 @@ def _judge(tx: Tx, each: _Asked, reached: _Reached) -> ToSend | Refusal:
     if isinstance(draft, Refusal):
         return draft
     if each.full:
-        return Refusal(ErrorCode.OVERLOADED, "the gateway is overloaded, try later")
+        return _FULL
     address = _find_address(tx, gateway, draft, reached)
     if isinstance(address, Refusal):
         return address
@@ -288,6 +290,8 @@ async def _result(
 
 _UNKNOWN_USER = Refusal(ErrorCode.UNKNOWN_USER, "User was not found")
 _NO_TO_ADDRESS = Refusal(ErrorCode.INVALID, "to_email_address is no e-mail address")
+_FULL = Refusal(ErrorCode.OVERLOADED, "the gateway is overloaded, try later")
+_CROWDED = Refusal(ErrorCode.OVERLOADED, "the bridge is overloaded, try later")
 _LOST = Refusal(ErrorCode.INTERNAL, "internal error: the message could not be stored, try again")
 
 

@@ -36,10 +36,10 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
 
-    def _begin(self) -> None:
+    def _begin(self, size: int = 0) -> None:
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._size = 0  # of all that came, head and framing too
+        self._size = size  # of all that came, head and framing too
         self._body_size = 0
         self._in_body = False
 
@@ -111,8 +111,10 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:  # an interim answer: the real one follows
-            self._begin()
+        if (
+            self._parser.get_status_code() < 200
+        ):  # an interim answer: the real one follows, or more and more of these
+            self._begin(self._size)
             return
         if self._body_size > MAX_ANSWER:
             return  # `data_received` ends it

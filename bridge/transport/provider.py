@@ -12,6 +12,7 @@ import httpx
 from bridge.core.exchange import Mail, NoConnection, NoReply, Outcome, Reply, Request, SendOutcome
 from bridge.transport.mail import MailTransport
 from bridge.transport.protocol import CONNECT_WITHIN, MAX_ANSWER, USER_AGENT
+from bridge.transport.tls import certificate_trouble, trusting_context
 
 __all__ = ["ProviderTransport"]
 
@@ -30,7 +31,7 @@ class ProviderTransport:
         # What is compressed may be a thousand times larger than it looks.
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         self._client = httpx.AsyncClient(
-            limits=limits, follow_redirects=False, headers=headers, trust_env=False
+            verify=trusting_context(), limits=limits, follow_redirects=False, headers=headers, trust_env=False
         )
 
     @overload
@@ -66,7 +67,7 @@ class ProviderTransport:
             httpx.UnsupportedProtocol,
             httpx.InvalidURL,
         ) as error:
-            return NoConnection(_reason(error))
+            return NoConnection(certificate_trouble(error) or _reason(error))
         except TimeoutError:
             return NoReply("no answer in time")
         except (httpx.HTTPError, ValueError) as error:

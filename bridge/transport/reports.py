@@ -15,6 +15,7 @@ from bridge.core.exchange import NoConnection, Outcome, Reply, Request
 from bridge.transport.addresses import Addresses
 from bridge.transport.connection import Connection
 from bridge.transport.protocol import CONNECT_WITHIN, USER_AGENT
+from bridge.transport.tls import certificate_trouble, trusting_context
 
 __all__ = ["ReportTransport"]
 
@@ -115,13 +116,9 @@ class ReportTransport:
             return await self._connect_to_any(origin, min(CONNECT_WITHIN, timeout / 2))
         except TimeoutError:
             return NoConnection("no connection could be made in time")
-        except ssl.SSLCertVerificationError:
-            return NoConnection("the certificate of the peer is not valid")
-        except ssl.SSLError:
-            return NoConnection("no encrypted connection could be made")
         except OSError as error:
-            said = error.errno is None and error.args  # a sentence of `Addresses`
-            return NoConnection(str(error) if said else "no connection could be made")
+            said = str(error) if error.errno is None else ""  # a sentence of `Addresses`
+            return NoConnection(certificate_trouble(error) or said or "no connection could be made")
 
     async def _connect_to_any(self, origin: _Origin, within: float) -> Connection:
         """The first address that answers, beginning with the one that did last. Each has its share of the time."""
@@ -152,7 +149,7 @@ class ReportTransport:
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
+            self._tls = trusting_context()
         return self._tls
 
     # --- time ---

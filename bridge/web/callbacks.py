@@ -14,7 +14,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 from msgspec import json
 
-from bridge.errors import StoreError
+from bridge.errors import StoreBusyError, StoreError
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.web.access import BodyTooLarge, client_allowed
 from bridge.web.context import WebContext
@@ -88,6 +88,8 @@ async def _body(ctx: WebContext, call: Call) -> bytes | None:
 async def _keep(ctx: WebContext, name: str, body: bytes) -> _Answer:
     try:
         kept = await ctx.receiving.receive(name, body, ctx.clock())
+    except StoreBusyError:
+        return _refuse(503, "not now", _RETRY_AFTER)
     except StoreError as error:
         _log.error(
             "a callback could not be stored; the provider will repeat it", provider=name, error=error.sentence

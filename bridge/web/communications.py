@@ -9,7 +9,7 @@ from __future__ import annotations
 import structlog
 from litestar.exceptions import MethodNotAllowedException
 
-from bridge.errors import StoreError
+from bridge.errors import StoreBusyError, StoreError
 from bridge.notifications import Unreadable, read_notification
 from bridge.smartico import ErrorCode, Refusal, encode_refusal
 from bridge.web.access import BodyTooLarge, knows
@@ -62,6 +62,8 @@ async def _keep(ctx: WebContext, door: CommunicationsDoor, call: Call, raw: byte
     try:
         if await door.noting.note(read):
             ctx.noted()
+    except StoreBusyError:
+        return Refusal(ErrorCode.OVERLOADED, "the bridge is overloaded, try later")
     except StoreError as error:
         _log.error("a notification could not be stored", error=error.sentence)
         return Refusal(ErrorCode.INTERNAL, "internal error: the notification could not be stored, try again")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,6 +20,7 @@ from bridge import __version__
 from bridge.errors import StoreError
 from bridge.web.api import api_routes
 from bridge.web.callbacks import callback_routes
+from bridge.web.connections import BoundedProtocol, Limits, drop_overdue
 from bridge.web.context import WebContext
 from bridge.web.health import health_routes
 from bridge.web.openapi import DescriptionPlugin
@@ -28,6 +31,7 @@ from bridge.web.waiting import WaitingRoom
 __all__ = ["Problem", "WebServer", "create_web"]
 
 _log = structlog.get_logger()
+_TICKS = 10  # of a tenth of a second, between looks at what takes too long
 
 
 class Problem(Struct, omit_defaults=True):
@@ -90,15 +94,17 @@ def _answer(problem: Problem, headers: dict[str, str]) -> Response[bytes]:
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the service decides when to stop."""
+    """uvicorn with bounds, and without its signal handlers: the service decides when to stop."""
 
-    def __init__(self, app: Litestar | WaitingRoom, host: str, port: int) -> None:
+    def __init__(
+        self, app: Litestar | WaitingRoom, host: str, port: int, limits: Limits | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
-                http="httptools",
+                http=partial(BoundedProtocol, limits=limits or Limits()),  # type: ignore[arg-type]  # makes one
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -111,6 +117,11 @@ class WebServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0:
+            drop_overdue(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     def stop_within(self, seconds: float) -> None:
         """Takes no more connections, and lets open requests end, but no longer than so many seconds."""

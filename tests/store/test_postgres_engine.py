@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import socket
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,6 +21,7 @@ from bridge.sim import free_port
 from bridge.store.postgres import PostgresStore, open_store
 from bridge.store.postgres.engine import QueryError, translate
 from bridge.store.tx import Job, Store, Tx
+from tests.e2e.fault_proxy import FAULTS, FaultProxy
 from tests.postgres import PostgresServer
 from tests.store.conftest import EMAIL, PHONE
 
@@ -567,3 +569,40 @@ async def test_a_store_uses_few_connections(store: Store, shared_url: str) -> No
     )
     await connection.close()
     assert 3 <= count <= 10
+
+
+# --- a way that is half-open ---
+
+
+async def test_a_search_does_not_outlast_a_server_that_hangs(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quick statement without an answer ends the searches as well, and all is well when the way is open again."""
+    monkeypatch.setattr("bridge.store.postgres._QUICK_SECONDS", 1.0)
+    url = await postgres.create()
+    job: Job[Any] = lambda tx: tx.one("get_meta", key="x")  # noqa: E731
+    async with FaultProxy(postgres.port) as proxy:
+        store = await open_store(url.replace(f":{postgres.port}/", f":{proxy.port}/"), "")
+        await asyncio.gather(*(run(job) for run in (store.search, store.search, store.read, store.write)))
+        proxy.fault = FAULTS["half-open"]
+        async with asyncio.timeout(PATIENCE):
+            runs = (store.search, store.search, store.read, store.write)
+            results = await asyncio.gather(*(run(job) for run in runs), return_exceptions=True)
+        assert {type(each) for each in results} == {StoreError}
+        proxy.heal()
+        async with asyncio.timeout(PATIENCE):
+            for run in (store.search, store.read, store.write):
+                assert await run(job) is None
+        await store.close()
+    await postgres.drop(url)
+
+
+async def test_the_system_watches_over_connections(store: PostgresStore) -> None:
+    """Keep-alive and a bound on what is not acknowledged: packets that vanish are noticed within half a minute."""
+    await store.write(put("test-1"))
+    assert store._writer
+    connection = next(each._con for each in store._writer._pool._holders if each._con)  # type: ignore[attr-defined]
+    sock = connection._transport.get_extra_info("socket")
+    with socket.fromfd(sock.fileno(), sock.family, sock.type) as own:
+        assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bridge.errors import StoreError
+from bridge.errors import StoreBusyError, StoreError
+from bridge.store import together
 from bridge.store.together import Together
 from bridge.store.tx import Job, Store, Tx
 from tests.worker.wrapped import WrappedStore
@@ -255,3 +256,53 @@ async def test_who_goes_away_from_a_group_that_fails(book: Book, how: str) -> No
     else:
         assert (other, last) == (AWAY, AWAY)
     assert await book.together.add("after") == "AFTER"
+
+
+# --- a database that cannot keep up ---
+
+
+async def test_who_comes_too_late_is_sent_away_at_once(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once somebody has queued for too long nobody else may; those in line are served, and so is who comes after."""
+    monkeypatch.setattr(together, "_CROWDED", 0.05)
+    book.store.go_on.clear()
+    words = some(250)
+    queued = asyncio.create_task(book.add_all(words))
+    await book.writing(2)
+    await asyncio.sleep(0.1)
+    refused = await book.add_all(some(20, first=900))
+    assert {type(each) for each in refused} == {StoreBusyError}
+    book.store.go_on.set()
+    assert await queued == [word.upper() for word in words]
+    assert await book.add_all(["after"]) == ["AFTER"]
+    assert await book.kept() == ["after", *words]
+
+
+async def test_a_short_line_is_no_crowd(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is being written counts for nothing: only who waits for a transaction to begin stands in line."""
+    monkeypatch.setattr(together, "_CROWDED", 0.05)
+    book.store.go_on.clear()
+    first = []
+    for number, word in enumerate(("a", "b"), 1):
+        first.append(asyncio.create_task(book.add_all([word])))
+        await book.writing(number)
+    await asyncio.sleep(0.1)
+    third = asyncio.create_task(book.add_all(["c"]))
+    await asyncio.sleep(0)
+    book.store.go_on.set()
+    assert [await each for each in (*first, third)] == [["A"], ["B"], ["C"]]
+
+
+async def test_nobody_waits_without_end(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that hangs is told as a failure; who gave up while still in line is not stored later."""
+    monkeypatch.setattr(together, "_PATIENCE", 0.1)
+    book.store.go_on.clear()
+    under_way = asyncio.create_task(book.add_all(["a"]))
+    await book.writing(1)
+    other = asyncio.create_task(book.add_all(["b"]))
+    await book.writing(2)
+    results = [*await book.add_all(["c"]), *await under_way, *await other]
+    assert {type(each) for each in results} == {StoreError}
+    book.store.go_on.set()
+    monkeypatch.setattr(together, "_PATIENCE", PATIENCE)
+    assert await book.add_all(["d"]) == ["D"]
+    assert await book.kept() == ["a", "b", "d"]

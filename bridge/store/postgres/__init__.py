@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -47,6 +48,18 @@ _IDLE_TRANSACTION = "5s"
 _ALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 
 
+# The same on our side: half a minute for a word that is not acknowledged, and for a connection that says nothing.
+_OURS = {
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", 0x10)): 10,  # macOS has another name for it
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 5,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 4,
+    **(
+        {(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 30_000} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
+    ),
+}
+
+
 class PostgresStore:
     """An open database; see `open_store`. `owner` is the name of this process in the leases; None: it takes none."""
 
@@ -70,12 +83,15 @@ class PostgresStore:
     async def open(self) -> None:
         """Prepares the pools."""
         quick, long = _QUICK_SECONDS, _LONG_SECONDS
-        self._writer = Runner(await self._pool(_WRITERS, quick), self._tx, transaction=True)
-        self._reader = Runner(
-            await self._pool(_READERS, quick, read_only=True), self._view, transaction=False
-        )
         self._searcher = Runner(
             await self._pool(_SEARCHERS, long, read_only=True), self._view, transaction=False
+        )
+        # A search may take minutes. That nobody will answer it shows in a quick statement that got no answer either;
+        # without that word two of them would keep every other search waiting, and the pumps that need one.
+        hangs = self._searcher.cut
+        self._writer = Runner(await self._pool(_WRITERS, quick), self._tx, transaction=True, hangs=hangs)
+        self._reader = Runner(
+            await self._pool(_READERS, quick, read_only=True), self._view, transaction=False, hangs=hangs
         )
 
     async def write(self, job: Job[T]) -> T:
@@ -133,6 +149,7 @@ class PostgresStore:
             statement_cache_size=300,
             server_settings=_settings(read_only=read_only, long=seconds > _QUICK_SECONDS),
             reset=_nothing_to_reset,
+            init=_watch_over,
         )
 
 
@@ -142,6 +159,16 @@ async def _nothing(tx: Tx) -> None:
 
 async def _nothing_to_reset(_connection: object) -> None:
     """Jobs leave no settings behind, so that giving a connection back needs no word with the server."""
+
+
+async def _watch_over(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """The system tells us when the server is gone without a word, as the server is told of us."""
+    sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with socket.fromfd(sock.fileno(), sock.family, sock.type) as own:
+        for option, value in _OURS.items():
+            own.setsockopt(*option, value)
 
 
 def _settings(*, read_only: bool = False, long: bool = False) -> dict[str, str]:

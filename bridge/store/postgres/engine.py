@@ -153,7 +153,10 @@ class _ConflictError(Exception):
 
 
 class Runner:
-    """Runs jobs on the connections of one pool. `transaction` False: each statement by itself, for who only reads."""
+    """Runs jobs on the connections of one pool. `transaction` False: each statement by itself, for who only reads.
+
+    `hangs` is called when a statement was not answered in time: perhaps no other will be either.
+    """
 
     def __init__(
         self,
@@ -161,7 +164,10 @@ class Runner:
         make_tx: Callable[[Connection], PostgresTx],
         *,
         transaction: bool,
+        hangs: Callable[[], None] | None = None,
     ) -> None:
+        self._hangs = hangs
+        self._used: set[PoolConnectionProxy[asyncpg.Record]] = set()
         self._pool = pool
         self._make_tx = make_tx
         self._transaction = transaction
@@ -185,6 +191,11 @@ class Runner:
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+    def cut(self) -> None:
+        """Gives up what is under way: the server hangs, or the way to it is half-open. The jobs get a StoreError."""
+        for connection in list(self._used):
+            _cut(connection)
 
     async def close(self) -> None:
         """Lets what was asked end, then closes the connections."""
@@ -223,6 +234,7 @@ class Runner:
         except Exception as error:
             raise _AwayError(translate(error, "connecting")) from None
         tx = self._make_tx(connection)
+        self._used.add(connection)
         try:
             if not self._transaction:
                 return await job(tx)
@@ -230,6 +242,7 @@ class Runner:
         except (_AwayError, _ConflictError):
             raise
         except Exception as error:
+            self._note(error)
             translated = translate(error, tx.statement)
             if isinstance(translated, StoreError) and not isinstance(error, StoreError):
                 _cut(connection)
@@ -237,6 +250,7 @@ class Runner:
                 raise
             raise translated from None
         finally:
+            self._used.discard(connection)
             await self._give_back(connection)
 
     async def _in_transaction(
@@ -248,6 +262,7 @@ class Runner:
             await transaction.start()
             value = await job(tx)
         except BaseException as error:
+            self._note(error)
             try:
                 await transaction.rollback()
             except Exception:
@@ -261,6 +276,10 @@ class Runner:
             raise
         await transaction.commit()
         return value
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, TimeoutError) and self._hangs:
+            self._hangs()
 
     async def _give_back(self, connection: PoolConnectionProxy[asyncpg.Record]) -> None:
         """What the connection does now says nothing of the job: that is committed, or has failed, already."""
