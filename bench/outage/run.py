@@ -1,4 +1,4 @@
-"""Smartico is away for a day while status reports become owed, and comes back. README.md says what is measured, and how.
+"""Smartico is away for a day while status reports become owed, and comes back. README.md says what is measured.
 
 The reports are written straight into the tables; lanes, breaker, retries and storing are the bridge's own. Time is
 simulated: it stands still while something is being done, and leaps to the next moment at which something is due.
@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -128,7 +129,9 @@ class Smartico:
         self.under_way = 0
         self.most = 0
         self.most_down = 0  # under way at once, once the requests of its beginning have ended
-        self.seconds: Counter[int] = Counter()  # requests to the host that was away, by second after its return
+        self.seconds: Counter[int] = (
+            Counter()
+        )  # requests to the host that was away, by second after its return
         self.latest_up = 0.0  # how late a report came to the host that stays up
 
     @property
@@ -190,7 +193,9 @@ class Result:
     under_way_at_once: int
     under_way_at_once_while_down: int
     uses_of_retries: dict[str, int]  # reports by failed attempts that counted, at the end of the outage
-    other_host_waited_for: int  # reports to the host that stays up that were not done at the end of the outage
+    other_host_waited_for: (
+        int  # reports to the host that stays up that were not done at the end of the outage
+    )
     first_seconds: list[int]  # requests in the first seconds after the return
     most_in_a_second: int
     drained_in_seconds: float
@@ -253,7 +258,9 @@ def seed(path: Path, messages: int, start_ms: int, length_ms: int) -> None:
 class Outage:
     """One run."""
 
-    def __init__(self, path: Path, loop: SimulatedTime, options: argparse.Namespace, say: Callable[[str], None]):
+    def __init__(
+        self, path: Path, loop: SimulatedTime, options: argparse.Namespace, say: Callable[[str], None]
+    ):
         self.path = path
         self.loop = loop
         self.say = say
@@ -294,7 +301,9 @@ class Outage:
         upkeep = asyncio.create_task(self._upkeep())
         await asyncio.sleep(self.smartico.until)
         at_return = self.smartico.done
-        used = dict(self._select("SELECT retries, count(*) FROM reports WHERE state = 'pending' GROUP BY retries"))
+        used = dict(
+            self._select("SELECT retries, count(*) FROM reports WHERE state = 'pending' GROUP BY retries")
+        )
         ((waited_for,),) = self._select(
             f"SELECT count(*) FROM reports WHERE state = 'pending' AND owed_at < {self.clock() - 5_000} "  # noqa: S608
             f"AND lane IN ('sms@{UP}', 'email@{UP}')"
@@ -315,7 +324,7 @@ class Outage:
             reports=total,
             outage_hours=self.options.hours,
             attempts_in_outage=self.smartico.failed,
-            longest_gap_seconds=round(max((b - a for a, b in zip(probes, probes[1:], strict=False)), default=0), 1),
+            longest_gap_seconds=round(max((b - a for a, b in pairwise(probes)), default=0), 1),
             under_way_at_once=self.smartico.most,
             under_way_at_once_while_down=self.smartico.most_down,
             uses_of_retries={str(retries): count for retries, count in used.items()},
@@ -374,7 +383,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=24, help="how long Smartico is away (24)")
     parser.add_argument("--in-flight", type=int, default=64, help="smartico.max_in_flight (64)")
     parser.add_argument("--per-second", type=float, default=0, help="smartico.max_per_second (0: no limit)")
-    parser.add_argument("--latency-ms", type=float, default=20, help="how long Smartico takes once it is back (20)")
+    parser.add_argument(
+        "--latency-ms", type=float, default=20, help="how long Smartico takes once it is back (20)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     if options.reports < 1000:
@@ -405,7 +416,8 @@ def main() -> None:
         print(json.dumps(asdict(result), indent=2))
     else:
         for name, value in asdict(result).items():
-            print(f"{name.replace('_', ' '):36} {value:,}" if isinstance(value, int | float) else f"{name.replace('_', ' '):36} {value}")
+            shown = f"{value:,}" if isinstance(value, int | float) else value
+            print(f"{name.replace('_', ' '):36} {shown}")
 
 
 if __name__ == "__main__":
