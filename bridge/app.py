@@ -22,6 +22,7 @@ from bridge.assembly import (
     built_providers,
 )
 from bridge.core.model import Millis, new_id
+from bridge.core.timekeeper import Timekeeper
 from bridge.errors import BridgeError, StoreError
 from bridge.flows.accepting import Accepting, Gateway
 from bridge.flows.callbacks import Receiving
@@ -58,8 +59,13 @@ _GC = (50_000, 20, 50)
 
 
 def clock() -> Millis:
-    """Now, in milliseconds."""
+    """Now, in milliseconds, as the system says."""
     return time.time_ns() // 1_000_000
+
+
+def _steady() -> Millis:
+    """Milliseconds of a clock that never goes back."""
+    return round(steady() * 1000)
 
 
 def make_id(now: Millis) -> bytes:
@@ -88,6 +94,7 @@ class Service:
         self.settings = settings
         self.store = store
         self._role = role
+        self.clock = Timekeeper(clock, _steady)
         self.metrics = Metrics()
         self.lifespan = Lifespan()
         self.backlog = Backlog()
@@ -95,18 +102,19 @@ class Service:
         self.url = _url(self._socket)
         self.providers = build_providers(settings, self.url if reached_here else settings.server.public_url)
         self.rules = build_rules(settings, self.providers)
-        self.inbox = InboxPump(store, self.rules, clock, self.metrics, reported=self._applied)
+        self.inbox = InboxPump(store, self.rules, self.clock, self.metrics, reported=self._applied)
         self.crew = None if role == "web" else self._crew()
         self._platform_transport = ProviderTransport(_PLATFORM_CONNECTIONS)
         self.platform = self._platform()
         self._counts = CountPump(
             store,
-            clock,
+            self.clock,
             self.metrics,
             self.backlog,
             recount_inbox=self.inbox.recount,
             compare=self.crew.reports.compare if self.crew else _nothing_to_compare,
             hosts_down=self.crew.hosts_down if self.crew else dict,
+            leap=lambda: self.clock.leap,
         )
         self._web = WebServer(create_web(self._context()), host, port)
 
@@ -116,7 +124,7 @@ class Service:
             self.store,
             self.rules,
             self.providers,
-            clock,
+            self.clock,
             self.metrics,
             self.backlog,
             self.inbox,
@@ -130,8 +138,8 @@ class Service:
         return Platform(
             directory,
             self._platform_transport.exchange,
-            clock,
-            steady=lambda: round(steady() * 1000),
+            self.clock,
+            steady=_steady,
             cache_seconds=http.cache_seconds,
             not_found_cache_seconds=http.not_found_cache_seconds,
         )
@@ -139,7 +147,7 @@ class Service:
     def _board(self) -> Board:
         adapters = {name: self.settings.providers[name].adapter for name in self.providers}
         conditions = self.crew.conditions if self.crew else partial(not_known_here, adapters)
-        return Board(self.store, clock, self._role, self.rules.settle_ms, conditions)
+        return Board(self.store, self.clock, self._role, self.rules.settle_ms, conditions)
 
     def _context(self) -> WebContext:
         settings = self.settings
@@ -149,12 +157,12 @@ class Service:
         return WebContext(
             store=self.store,
             rules=self.rules,
-            clock=clock,
+            clock=self.clock,
             metrics=self.metrics,
             lifespan=self.lifespan,
-            accepting=Accepting(self.store, clock, make_id, platform=self.platform),
+            accepting=Accepting(self.store, self.clock, make_id, platform=self.platform),
             platform=self.platform,
-            stats=Stats(self.store, clock),
+            stats=Stats(self.store, self.clock),
             receiving=Receiving(self.store, self.rules),
             gateways={
                 name: GatewayDoor(accepting_gateway(settings, each), each.authorization)
@@ -189,7 +197,7 @@ class Service:
         gateways = self.settings.gateways.values()
         noting = Noting(
             self.store,
-            clock,
+            self.clock,
             make_id,
             channels=[name for each in gateways for name in (each.channel, each.type)],
             passed_on=COMMUNICATION in self.rules.forwards,

@@ -133,6 +133,14 @@ class Metrics:
             ["host"],
             registry=registry,
         )
+        self.database_writable = Gauge(
+            "bridge_database_writable", "1 while the database takes what is written", registry=registry
+        )
+        self.clock_leap = Gauge(
+            "bridge_clock_leap_seconds",
+            "By how much the clock of the system has leapt, while that is not believed yet",
+            registry=registry,
+        )
         self.reports_dead = Gauge(
             "bridge_reports_dead", "Status reports that used up their schedule", registry=registry
         )

@@ -99,7 +99,11 @@ async def _check_database(settings: Settings) -> Finding:
         owner = find_owner(settings)
         path = settings.database_path()
         if owner is None:
-            await open_store(path, *settings.database.reveal_keys()).close()
+            store = open_store(path, *settings.database.reveal_keys())
+            try:
+                await store.check()
+            finally:
+                await store.close()
             state = "nobody uses it now"
         else:
             async with open_for_reading(settings):

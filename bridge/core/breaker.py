@@ -1,7 +1,7 @@
 """When to leave a peer alone: after failures in a row, or after it refused us. Pure but for its own counters.
 
 While closed, everything goes; once open, nothing goes but one probe at a time, after a wait that doubles.
-Times are milliseconds.
+Times are milliseconds. A clock that goes back does not make the wait longer.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class Breaker:
         self._failures = 0
         self._probe_at: Millis = 0
         self._probing = False
+        self._seen: Millis = 0  # the latest time that it was told, while it is open
         self.reason = ""
         self.since: Millis = 0  # when it opened, where it is open
 
@@ -38,6 +39,7 @@ class Breaker:
         """Whether a request may go now. Of an open breaker it allows one probe; `succeeded` or `failed` must follow."""
         if not self.is_open:
             return True
+        self._look_at_clock(now)
         if self._probing or now < self._probe_at:
             return False
         self._probing = True
@@ -51,6 +53,7 @@ class Breaker:
         """Seconds until a request may go, 0 when it may go now. While a probe is under way: a short while."""
         if not self.is_open:
             return 0.0
+        self._look_at_clock(now)
         if self._probing:
             return self._first
         return max(0.0, (self._probe_at - now) / 1000)
@@ -77,4 +80,11 @@ class Breaker:
             wait = doubling(self._failures - self._threshold + 1, first=self._first, longest=self._longest)
             self._probe_at = now + round(max(wait, at_least) * 1000)
             self.since = self.since if was_open else now
+            self._seen = now
         return self.is_open and not was_open
+
+    def _look_at_clock(self, now: Millis) -> None:
+        if now < self._seen:
+            self._probe_at -= self._seen - now
+            self.since = min(self.since, now)
+        self._seen = now

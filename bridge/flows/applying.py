@@ -70,7 +70,7 @@ async def adopt_orphans(
 class Applying:
     """One transaction's work on the elements of one provider: loads in lists, decides one by one, stores in lists.
 
-    `orphaned`: the provider ids that new elements wait for.
+    `orphaned`: the provider ids that new elements wait for; `news`: the batches in which anything was new.
     """
 
     def __init__(self, tx: Tx, rules: Rules, provider: str, now: Millis) -> None:
@@ -88,6 +88,7 @@ class Applying:
         self._ended: list[MessageId] = []
         self._ends_by: Millis = now - (self._silent_ms() or _HOUR_MS)
         self.orphaned: list[str] = []
+        self.news: set[int] = set()
 
     async def apply(self, elements: Sequence[tuple[Arrived, Element]]) -> list[DueReport]:
         """Applies the elements in their order. Gives the reports that are due next."""
@@ -149,6 +150,7 @@ class Applying:
         outcome = await self._outcome(message, report, arrived) if known else "unmapped"
         self._outcomes[message.id, arrived.digest] = outcome
         self._understood.append(Understood(message.id, arrived, report, outcome))
+        self.news.add(arrived.batch_id)
         if before is not None:
             await review.settle_subject(self._tx, arrived.digest, self._now)
 
@@ -157,6 +159,7 @@ class Applying:
         if not await inbox.add_orphan(self._tx, root, arrived):
             return
         self.orphaned.append(root)
+        self.news.add(arrived.batch_id)
         if not known:
             await self._unmapped(arrived, report)
 
@@ -241,6 +244,7 @@ class Applying:
         keyword = opt_out_keyword(inbound.text, self._rules.keywords)
         if not await inbox.add_inbound(self._tx, arrived, inbound, keyword, message_id):
             return
+        self.news.add(arrived.batch_id)
         await review.settle_subject(self._tx, arrived.digest, self._now)
         if forwards.INBOUND in self._rules.forwards:
             await self._pass_on(arrived, inbound, address, keyword, message_id)
@@ -303,6 +307,7 @@ class Applying:
         await self._review(Kind.UNMAPPED, redact(f"{element.event}/{element.status}"), arrived)
 
     async def _review(self, kind: Kind, cause: str, arrived: Arrived) -> None:
+        self.news.add(arrived.batch_id)
         await review.add_to_review(
             self._tx,
             kind,

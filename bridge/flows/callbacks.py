@@ -115,45 +115,56 @@ async def _process_in_parts(
 ) -> None:
     """So that nobody else waits for long. After a crash it begins anew, and what was applied changes nothing."""
     elements = arrived_elements(rules, batch)
+    news: set[int] = set()
     while part := list(islice(elements, PART)):
-        reported(await store.write(_apply_part(rules, batch, part, now)))
-    await store.write(lambda tx: inbox.finish_batches(tx, [batch.id]))
+        due, new = await store.write(_apply_part(rules, batch, part, now))
+        reported(due)
+        news |= new
+    await store.write(lambda tx: inbox.finish_batches(tx, [batch.id], news))
 
 
 def _apply(
     rules: Rules, provider: str, elements: Sequence[tuple[Arrived, Element]], now: Millis
 ) -> Job[list[DueReport]]:
-    return lambda tx: _apply_elements(tx, rules, provider, elements, now)
+    async def job(tx: Tx) -> list[DueReport]:
+        due, _ = await _apply_elements(tx, rules, provider, elements, now)
+        return due
+
+    return job
 
 
 async def _apply_elements(
     tx: Tx, rules: Rules, provider: str, elements: Sequence[tuple[Arrived, Element]], now: Millis
-) -> list[DueReport]:
+) -> tuple[list[DueReport], set[int]]:
+    """The reports that are due next, and the batches in which anything was new."""
     applying = Applying(tx, rules, provider, now)
     due = await applying.apply(elements)
-    return due + await prove(tx, rules, provider, applying.orphaned, now)
+    return due + await prove(tx, rules, provider, applying.orphaned, now), applying.news
 
 
 def _apply_part(
     rules: Rules, batch: Batch, part: Sequence[tuple[Arrived, Element]], now: Millis
-) -> Job[list[DueReport]]:
-    async def job(tx: Tx) -> list[DueReport]:
+) -> Job[tuple[list[DueReport], set[int]]]:
+    async def job(tx: Tx) -> tuple[list[DueReport], set[int]]:
         if tx.shared:
             await inbox.renew(tx, [batch.id])
-        return await _apply(rules, batch.provider, part, now)(tx)
+        return await _apply_elements(tx, rules, batch.provider, part, now)
 
     return job
 
 
 async def _apply_batches(tx: Tx, rules: Rules, batches: Sequence[Batch], now: Millis) -> list[DueReport]:
     due: list[DueReport] = []
+    news: set[int] = set()
     for provider in dict.fromkeys(batch.provider for batch in batches):
         elements: list[tuple[Arrived, Element]] = []
         for batch in batches:
             if batch.provider == provider:
                 elements += arrived_elements(rules, batch)
-        due += await _apply_elements(tx, rules, provider, elements, now)
-    await inbox.finish_batches(tx, [batch.id for batch in batches])
+        now_due, new = await _apply_elements(tx, rules, provider, elements, now)
+        due += now_due
+        news |= new
+    await inbox.finish_batches(tx, [batch.id for batch in batches], news)
     return due
 
 

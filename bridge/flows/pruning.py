@@ -67,8 +67,8 @@ class _Sweep:
 
     def begin(self, now: Millis) -> bool:
         """Whether there may be something to do now."""
-        if now < self.rests_until:
-            return False
+        if self.rests_until - _REST_MS <= now < self.rests_until:
+            return False  # earlier: the clock went back
         rested = self.rests_until > 0
         if self.began is None or (rested and now - self.began >= _ANEW_MS):
             self.began, self.place = now, START[self.kind]

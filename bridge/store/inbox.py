@@ -5,7 +5,7 @@ Functions over a `Tx`. An element is known by its *digest* (`element_digest`), s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from hashlib import blake2b, sha256
 
 from msgspec import Struct, msgpack
@@ -153,8 +153,12 @@ async def waiting(tx: Tx) -> tuple[int, Millis | None]:
     return (row[0], row[1]) if row else (0, None)
 
 
-async def finish_batches(tx: Tx, ids: Sequence[int]) -> None:
+async def finish_batches(tx: Tx, ids: Sequence[int], news: Set[int] | None = None) -> None:
+    """They are understood. Where it is known in which of them something was new, the others are emptied: a provider may
+    repeat everything for a day, in ever other batches. Their digests stay."""
     await tx.run_many("finish_batch", [{"id": each} for each in ids])
+    if news is not None:
+        await tx.any_of("prune_bodies", [each for each in ids if each not in news], nothing=b"")
 
 
 async def known_outcomes(tx: Tx, message_ids: Sequence[MessageId]) -> dict[tuple[MessageId, bytes], str]:

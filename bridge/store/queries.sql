@@ -389,6 +389,20 @@ UPDATE reports SET
     state = 'pending', due_at = NULL, owed_at = :now, retries = 0, refusals = 0, not_founds = 0, finished_at = NULL
 WHERE message_id = :message_id AND status = :status AND state = 'dead'
 
+-- name: later_reports
+SELECT due_at FROM reports WHERE lane = :lane AND state = 'pending' AND due_at > :after ORDER BY due_at LIMIT :limit
+
+-- name: hasten_reports
+UPDATE reports SET due_at = CASE WHEN due_at - :by > :now THEN due_at - :by ELSE :now END
+WHERE lane = :lane AND state = 'pending' AND due_at > :after AND due_at <= :until
+
+-- name: hasten_sends
+UPDATE sends SET due_at = CASE WHEN due_at - :by > :now THEN due_at - :by ELSE :now END WHERE due_at > :now
+
+-- name: hasten_forwards
+UPDATE forwards SET due_at = CASE WHEN due_at - :by > :now THEN due_at - :by ELSE :now END
+WHERE state = 'pending' AND due_at > :now
+
 -- name: aged_reports
 SELECT message_id, status, lane FROM reports
 WHERE state = 'pending' AND due_at IS NOT NULL AND owed_at <= :until LIMIT :limit

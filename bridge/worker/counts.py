@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from time import monotonic
 
+import structlog
 from prometheus_client import Gauge
 
 from bridge.core.model import Millis, id_time
+from bridge.errors import StoreError
 from bridge.metrics import Metrics
 from bridge.store.tx import Row, Store, Tx
 from bridge.worker.pump import Pump
 
 __all__ = ["Backlog", "CountPump"]
 
+_log = structlog.get_logger()
 _EVERY = 5.0  # seconds
+_REST = 9  # of what a round took
 
 
 class Backlog:
@@ -49,6 +54,7 @@ class CountPump(Pump):
         recount_inbox: Callable[[], Awaitable[None]],
         compare: Callable[[Mapping[str, int]], None],
         hosts_down: Callable[[], Iterable[str]],
+        leap: Callable[[], Millis],
     ) -> None:
         super().__init__("count")
         self._store = store
@@ -58,11 +64,37 @@ class CountPump(Pump):
         self._recount_inbox = recount_inbox
         self._compare = compare
         self._hosts_down = hosts_down
+        self._leap = leap
+        self._leapt = False
 
     async def step(self) -> float | None:
-        """One round."""
+        """One round. Where counting takes long, it takes no more than a tenth of the time."""
+        began = monotonic()
+        await self._try()
+        self._watch_clock()
         await self._count()
-        return _EVERY
+        return max(_EVERY, _REST * (monotonic() - began))
+
+    async def _try(self) -> None:
+        """Also while nobody has anything to write: a full disk is told before it is needed."""
+        try:
+            await self._store.check()
+        except StoreError as error:
+            self._metrics.database_writable.set(0)
+            _log.error("the database cannot be written", error=error.sentence)
+        else:
+            self._metrics.database_writable.set(1)
+
+    def _watch_clock(self) -> None:
+        leap = self._leap() / 1000
+        self._metrics.clock_leap.set(leap)
+        if leap and not self._leapt:
+            _log.error(
+                "the clock has leapt; it is believed once it has kept to that for an hour", seconds=leap
+            )
+        elif self._leapt and not leap:
+            _log.info("the time is that of the clock again")
+        self._leapt = bool(leap)
 
     async def _count(self) -> None:
         read = self._store.search

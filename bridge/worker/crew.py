@@ -145,6 +145,7 @@ class Crew:
             pruned=lambda pruned: count_pruned(metrics, pruned),
             forwards_free=self.wake_forwards,
             finding=Finding(store, rules),
+            went_back=self._start_anew,
         )
         self._forward_transport = ProviderTransport(MOST * 2)  # two destinations at most
         self.forwards = {
@@ -171,6 +172,7 @@ class Crew:
 
     async def start(self) -> None:
         """Takes up what a crash left, then works. Raises StoreError."""
+        await self._upkeep.note_time()
         await self._recover()
         await self.reports.start()
         self._tasks = [asyncio.create_task(pump.run(), name=pump.name) for pump in self._pumps]
@@ -179,6 +181,13 @@ class Crew:
     async def _recover(self) -> None:
         for pump in self.sends.values():
             await pump.recover()
+
+    def _start_anew(self) -> None:
+        """The clock went back, and the times of what waits were changed in the store."""
+        self.reports.start_anew()
+        for pump in self.sends.values():
+            pump.start_anew()
+        self.wake_forwards()
 
     def heard(self, topic: str) -> None:
         """Another process, or somebody here, has work of this kind for us."""

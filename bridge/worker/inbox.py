@@ -96,6 +96,6 @@ class InboxPump(Pump):
         now = self._clock()
         if found:
             self._adopt_until = now + _STRAGGLERS
-        if now < self._adopt_until and now - self._adopted_at >= _POLL * 1000:
+        if now < self._adopt_until and abs(now - self._adopted_at) >= _POLL * 1000:
             self._adopted_at = now
             await callbacks.adopt_stragglers(self._store, self._rules, now, self._reported)

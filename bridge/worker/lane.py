@@ -93,6 +93,11 @@ class LanePump(Pump):
         self._stock.look_again()
         self.wake()
 
+    def start_anew(self) -> None:
+        """The clock went back."""
+        self._stock.start_anew()
+        self.wake()
+
     def compare(self, owed: int) -> None:
         """The store says how many wait."""
         self._stock.compare(owed)

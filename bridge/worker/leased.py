@@ -60,6 +60,11 @@ class LeasedStock:
     def look_again(self) -> None:
         self._expect(0)
 
+    def start_anew(self) -> None:
+        self._waiting.forget_waiting()
+        self._since.clear()
+        self._look_at = 0
+
     def compare(self, owed: int) -> None:
         """Others send them, too."""
 

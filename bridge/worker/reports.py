@@ -70,6 +70,11 @@ class ReportPumps:
         """Looks up every lane that has something to send."""
         self.look_again({*self._lanes, *await self._store.read(reports.lanes)})
 
+    def start_anew(self) -> None:
+        """The clock went back, and the times of what waits were changed in the store."""
+        for lane in self._lanes.values():
+            lane.start_anew()
+
     def compare(self, owed: Mapping[str, int]) -> None:
         """What the store says is owed, by lane."""
         for name, count in owed.items():

@@ -109,6 +109,11 @@ class SendPump(Pump):
         self._lookups_at = 0
         self.wake()
 
+    def start_anew(self) -> None:
+        """The clock went back."""
+        self._claimed_at = 0
+        self.recheck()
+
     async def step(self) -> float | None:
         """Starts what can be started now. Gives the seconds until there may be more to do."""
         now = self._clock()

@@ -43,6 +43,9 @@ class Stock(Protocol):
     def look_again(self) -> None:
         """The store may have what memory does not hold."""
 
+    def start_anew(self) -> None:
+        """The clock went back, and the times of what waits were changed in the store."""
+
     def compare(self, owed: int) -> None:
         """The store says how many wait."""
 
@@ -104,6 +107,11 @@ class OwnedStock:
     def look_again(self) -> None:
         self._complete = False
         self._expect(0)
+
+    def start_anew(self) -> None:
+        self._waiting.forget_waiting()
+        self._gathered_at = 0
+        self.look_again()
 
     def compare(self, owed: int) -> None:
         """Should more be known there than here for a while, it is looked again.

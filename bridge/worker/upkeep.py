@@ -13,7 +13,7 @@ from time import monotonic
 import structlog
 
 from bridge.core.model import Millis
-from bridge.flows import callbacks, communications, forwarding, reporting, sending
+from bridge.flows import callbacks, communications, forwarding, leaps, reporting, sending
 from bridge.flows.pruning import Pruned, Pruning
 from bridge.flows.rules import Rules
 from bridge.flows.silence import Finding
@@ -27,6 +27,7 @@ __all__ = ["UpkeepPump"]
 
 _log = structlog.get_logger()
 _EVERY = 5.0  # seconds
+_NOTE_EVERY_MS = 60_000  # between notes of the time
 _CHUNK = 1000  # rows in one transaction
 _PRUNE_PAUSE = 0.02  # seconds between two steps of pruning, at least
 _PRUNE_SHARE = 5  # of so much time pruning takes one part
@@ -50,6 +51,7 @@ class UpkeepPump(Pump):
         pruned: Callable[[Pruned], None],
         forwards_free: Callable[[], None],
         finding: Finding,
+        went_back: Callable[[], None],
     ) -> None:
         super().__init__("upkeep")
         self._store = store
@@ -61,6 +63,9 @@ class UpkeepPump(Pump):
         self._pruning = pruning
         self._pruned = pruned
         self._forwards_free = forwards_free
+        self._went_back = went_back
+        self._noted: Millis | None = None  # the time, when it was noted last
+        self._prune_from: Millis = 0
         self._gone: Counter[str] = Counter()  # since the last line about it
         self._finding = finding
         self._round_at = self._prune_at = self._find_at = self._told_at = 0.0
@@ -77,7 +82,7 @@ class UpkeepPump(Pump):
             self._round_at = monotonic() + self._every
         if monotonic() >= self._prune_at and not self.stopping:
             self._prune_at = self._round_at  # also where it fails
-            pause = await self._prune()
+            pause = await self._prune() if self._may_prune() else None
             if pause is not None:
                 self._prune_at = monotonic() + pause
         if monotonic() >= self._find_at and not self.stopping:
@@ -85,7 +90,34 @@ class UpkeepPump(Pump):
             self._find_at = monotonic() + await self._find_silent()
         return max(0.001, min(self._round_at, self._prune_at, self._find_at) - monotonic())
 
+    async def note_time(self) -> None:
+        """Notes it in the database, and finds out whether the clock has leapt. Raises StoreError."""
+        now, before = self._clock(), self._noted
+        noted = await leaps.note_time(self._store, now)
+        self._prune_from = noted.prune_from
+        if noted.ahead:
+            _log.warning(
+                "the clock is far ahead of when bridge ran last; nothing is pruned for a day",
+                seconds=noted.ahead // 1000,
+            )
+        # Where several share the database, the note may be another one's, whose clock is wrong.
+        back = noted.back if self._store.lease_seconds is None else 0
+        if before is not None and before - now > leaps.BACK_MS:
+            back = before - now
+        if back:
+            _log.warning("the clock went back; what waits is brought forward", seconds=back // 1000)
+            await leaps.bring_forward(self._store, now, back)
+            self._went_back()
+        self._noted = now
+
+    def _may_prune(self) -> bool:
+        """Not by a clock that has just leapt."""
+        now, noted = self._clock(), self._noted
+        return noted is not None and self._prune_from <= now <= noted + leaps.AHEAD_MS
+
     async def _round(self) -> None:
+        if self._noted is None or not -leaps.BACK_MS <= self._clock() - self._noted < _NOTE_EVERY_MS:
+            await self.note_time()
         for provider in await self._store.search(sends.providers):
             await self._expire(provider)
         await self._until_done(self._bury)

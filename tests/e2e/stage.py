@@ -199,12 +199,22 @@ class BridgeProcess:
         filled |= {"provider": provider_url, "url": url, "public_url": public_url or self.url}
         self.settings.write_text(SETTINGS.format(port=self.port, **filled))
 
-    async def start(self, max_file_bytes: int | None = None) -> None:
-        """Starts the service and waits until it is ready. No file of it may grow beyond `max_file_bytes`."""
+    async def start(
+        self,
+        max_file_bytes: int | None = None,
+        *,
+        environ: dict[str, str] | None = None,
+        ready: bool = True,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Starts the service and waits until it is ready. No file of it may grow beyond `max_file_bytes`, until
+        `lift_limit`. `prepare` runs in the new process."""
 
         def limit() -> None:
             if max_file_bytes is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+                _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, hard))
+            prepare()
 
         command = [
             sys.executable,
@@ -218,9 +228,20 @@ class BridgeProcess:
         ]
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdout=log, stderr=log, preexec_fn=limit
+                *command, stdout=log, stderr=log, preexec_fn=limit, env={**os.environ, **(environ or {})}
             )
-        await eventually(self._ready)
+        if ready:
+            await eventually(self._ready)
+
+    def lift_limit(self) -> None:
+        """There is room again."""
+        _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    async def ended(self) -> int:
+        """Waits until it has ended by itself; gives the exit code."""
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), 20)
 
     async def _ready(self) -> bool:
         assert self._process is not None

@@ -39,6 +39,7 @@ async def gauges(desk: Desk) -> str:
         recount_inbox=nothing,
         compare=lambda owed: None,
         hosts_down=list,
+        leap=int,
     )
     await pump.step()
     return metrics.text().decode()

@@ -16,7 +16,7 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from bridge.errors import StoreAwayError, StoreError
 from bridge.pii import Vault
-from bridge.store.keys import open_vault
+from bridge.store.keys import open_vault, try_writing
 from bridge.store.postgres.bell import NOTIFY, Bell
 from bridge.store.postgres.engine import Connection, PostgresTx, Runner, translate
 from bridge.store.postgres.schema import check_version, migrate
@@ -100,7 +100,7 @@ class PostgresStore:
 
     async def check(self) -> None:
         assert self._writer
-        await self._writer.run(_nothing, patience=0)
+        await self._writer.run(try_writing, patience=0)
 
     async def claim(self, job: Job[T]) -> T:
         return await self.write(job)
@@ -151,10 +151,6 @@ class PostgresStore:
             reset=_nothing_to_reset,
             init=_watch_over,
         )
-
-
-async def _nothing(tx: Tx) -> None:
-    await tx.one("get_meta", key="hash_check")
 
 
 async def _nothing_to_reset(_connection: object) -> None:

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from bridge.errors import StoreError
 from bridge.pii import Vault
-from bridge.store.keys import open_vault
-from bridge.store.sqlite.engine import Jobs, Looker, Reader, SqliteTx, Writer, connect, run_job
+from bridge.store.keys import open_vault, try_writing
+from bridge.store.sqlite.engine import Jobs, Looker, Reader, SqliteTx, Writer, connect, damage, run_job
 from bridge.store.sqlite.lock import OwnerLock, read_owner
-from bridge.store.tx import Job, Tx
+from bridge.store.tx import Job
 
 __all__ = ["SqliteStore", "backup", "migrate", "open_reader", "open_store", "read_owner", "schema_version"]
 
@@ -57,7 +57,8 @@ class SqliteStore:
         return await self._readers[0].run(job)  # all of them take from the same queue
 
     async def check(self) -> None:
-        await self.write(_nothing)
+        if self._writer is None or not self._writer.wrote_lately:
+            await self.write(try_writing)
 
     async def claim(self, job: Job[T]) -> T:
         return await self.read(job)
@@ -78,10 +79,6 @@ class SqliteStore:
             await self._writer.close()
         if self.lock:
             self.lock.release()
-
-
-async def _nothing(tx: Tx) -> None:
-    await tx.one("get_meta", key="hash_check")
 
 
 def open_store(path: Path, pii_key: str, former_key: str = "") -> SqliteStore:
@@ -147,7 +144,7 @@ def migrate(connection: sqlite3.Connection) -> None:
                 f"BEGIN IMMEDIATE;\n{script}\n{_views()}\nPRAGMA user_version = {number};\nCOMMIT;"
             )
     except sqlite3.Error as error:
-        raise StoreError(f"The database cannot be brought up to date ({error}).") from error
+        raise StoreError(damage(error) or f"The database cannot be brought up to date ({error}).") from error
 
 
 def backup(path: Path, target: Path) -> None:
@@ -188,7 +185,9 @@ def _version(connection: sqlite3.Connection) -> int:
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.Error as error:
-        raise StoreError(f"The file is no SQLite database ({error}); change database.url.") from error
+        raise StoreError(
+            damage(error) or f"The file is no SQLite database ({error}); change database.url."
+        ) from error
     return version
 
 
@@ -225,4 +224,4 @@ def _run(connection: sqlite3.Connection, job: Job[T]) -> T:
     try:
         return run_job(job, SqliteTx(connection, Vault(b"")))
     except sqlite3.Error as error:
-        raise StoreError(f"The database cannot be used ({error}).") from error
+        raise StoreError(damage(error) or f"The database cannot be used ({error}).") from error

@@ -14,6 +14,7 @@ figures). Readers, whose searches may take long, are threads.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import sqlite3
 import threading
@@ -29,7 +30,7 @@ from bridge.pii import Vault
 from bridge.store.sqlite.statements import STATEMENTS, padded
 from bridge.store.tx import Job, Row
 
-__all__ = ["Jobs", "Looker", "Reader", "SqliteTx", "Writer", "connect", "run_job", "translate"]
+__all__ = ["Jobs", "Looker", "Reader", "SqliteTx", "Writer", "connect", "damage", "run_job", "translate"]
 
 T = TypeVar("T")
 _CLOSED = "The database is closed: the bridge is stopping."
@@ -107,7 +108,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             connection.execute(pragma)
     except sqlite3.Error as error:
         raise StoreError(
-            f"The database {path} cannot be opened ({error}); check the path and its rights."
+            damage(error) or f"The database {path} cannot be opened ({error}); check the path and its rights."
         ) from error
     return connection
 
@@ -134,11 +135,13 @@ class Writer:
 
     turn = 0.01  # seconds that one transaction may take of the event loop; what still waits then goes into the next
     patience = 5.0  # seconds that another program may hold the file before callers are told
+    fresh = 1.0  # seconds for which a commit proves that the file can be written
 
     def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
         connection.execute("PRAGMA busy_timeout = 0")  # the loop must not wait: `_begin` comes again
         self._connection = connection
         self._held_since: float | None = None
+        self._wrote_at = -math.inf
         self._tx = SqliteTx(connection, vault)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="sqlite-commit")
         self._waiting: deque[_Waiting] = deque()
@@ -159,6 +162,11 @@ class Writer:
                 self._begin, loop
             )  # not at once: what else comes in this turn of the loop joins it
         return await future
+
+    @property
+    def wrote_lately(self) -> bool:
+        """Whether something was committed just now, and nothing has failed on the file since."""
+        return perf_counter() - self._wrote_at < self.fresh
 
     async def close(self) -> None:
         """Runs what waits, then closes the connection."""
@@ -187,7 +195,7 @@ class Writer:
             self._end(loop, group, values, self._commit())  # nothing to write: the disk is not asked
             return
         commit = loop.run_in_executor(self._disk, self._commit)
-        commit.add_done_callback(lambda done: self._end(loop, group, values, done.result()))
+        commit.add_done_callback(lambda done: self._wrote(loop, group, values, done.result()))
 
     def _run_jobs(self, group: list[_Waiting]) -> list[Any]:
         """Runs jobs, and moves each to `group` before it runs."""
@@ -203,8 +211,20 @@ class Writer:
             self._connection.execute("COMMIT")
         except Exception as error:
             self._roll_back()
+            self._wrote_at = -math.inf
             return error
         return None
+
+    def _wrote(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        group: list[_Waiting],
+        values: list[Any],
+        error: Exception | None,
+    ) -> None:
+        if error is None:
+            self._wrote_at = perf_counter()
+        self._end(loop, group, values, error)
 
     def _end(
         self,
@@ -226,6 +246,7 @@ class Writer:
         """After an error before the commit. It is that of the last job; those before it run again, without it."""
         self._roll_back()
         if not group or _concerns_all(error):
+            self._wrote_at = -math.inf
             _fail(group or list(self._waiting), error)
             if not group:  # no transaction could be begun
                 self._waiting.clear()
@@ -278,10 +299,33 @@ def translate(error: Exception) -> Exception:
     if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.IntegrityError | sqlite3.ProgrammingError
     ):
-        translated = StoreError(f"The database cannot be used now: {error}.")
+        translated = StoreError(damage(error) or f"The database cannot be used now: {error}{_mend(error)}.")
         translated.__cause__ = error
         return translated
     return error
+
+
+def damage(error: Exception) -> str | None:
+    """What to say of a file that SQLite cannot understand; None where something else is wrong."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return None
+    return (
+        f"The database file is damaged, or is none ({error}): stop bridge, and put a backup in its place "
+        "(docs/backup.md); or change database.url."
+    )
+
+
+def _mend(error: Exception) -> str:
+    """What a person can do, behind what SQLite says."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return "; make room on its disk, and bridge goes on by itself"
+        case sqlite3.SQLITE_IOERR:
+            return "; its disk takes no more, or fails: look at the room on it, and at the log of the system"
+        case sqlite3.SQLITE_READONLY:
+            return "; its file or disk is read-only: look at the rights, the mount, and the log of the system"
+        case _:
+            return ""
 
 
 class Looker:

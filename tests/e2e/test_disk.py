@@ -1,0 +1,234 @@
+"""A disk that is full, a file that may not be written, and one that is damaged."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.sim import RevicomConfig, SmarticoFaults, judge
+from tests.e2e.stage import PHONES, SMS, BridgeProcess, Stage, eventually, open_stage
+
+pytestmark = pytest.mark.only_sqlite
+USERS = sorted(PHONES)
+BASIC = ("revicom", "password-of-callbacks")
+_DROP_FROM_BOUNDING_SET, _DAC_OVERRIDE, _DAC_READ_SEARCH = 24, 1, 2
+
+
+def obey_rights() -> None:
+    """root may write what nobody may write; a process that is started after this may not."""
+    libc = ctypes.CDLL(None)
+    for capability in (_DAC_OVERRIDE, _DAC_READ_SEARCH):
+        libc.prctl(_DROP_FROM_BOUNDING_SET, capability, 0, 0, 0)
+
+
+class Full:
+    """What makes a disk full for a service, and not full any more."""
+
+    async def fill(self, stage: Stage) -> None:
+        raise NotImplementedError
+
+    async def make_room(self, stage: Stage) -> None:
+        raise NotImplementedError
+
+
+class Limited(Full):
+    """No file of the process may grow: works everywhere. SQLite calls it a disk I/O error."""
+
+    async def fill(self, stage: Stage) -> None:
+        await stage.bridge.stop()
+        await stage.bridge.start(max_file_bytes=700_000)
+
+    async def make_room(self, stage: Stage) -> None:
+        stage.bridge.lift_limit()
+
+
+class Small(Full):
+    """A small file system that another file fills: what SQLite calls a full disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._pad = folder / "pad"
+
+    async def fill(self, stage: Stage) -> None:
+        with self._pad.open("wb", buffering=0) as pad:
+            for size in (65536, 4096):
+                try:
+                    while pad.write(bytes(size)) == size:
+                        pass
+                except OSError:
+                    continue
+
+    async def make_room(self, stage: Stage) -> None:
+        self._pad.unlink()
+
+
+@pytest.fixture(params=["limited", "small"])
+def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Full]]:
+    """A folder for the service, and what fills it."""
+    if request.param == "limited":
+        yield tmp_path, Limited()
+        return
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or umount is None:
+        pytest.skip("there is no mount here")
+    command = [mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder, Small(folder)
+    subprocess.run([umount, "-l", str(folder)], check=True)
+
+
+async def readiness(stage: Stage) -> tuple[int, dict[str, Any]]:
+    answer = await stage.api.get("/readyz")
+    return answer.status_code, answer.json()
+
+
+async def writable(stage: Stage) -> bool:
+    return "bridge_database_writable 1.0" in (await stage.api.get("/metrics")).text
+
+
+@pytest.mark.timeout(120)
+async def test_a_disk_that_fills_up_and_has_room_again(full: tuple[Path, Full]) -> None:
+    """While it is full: no success, 503, and it is said; after that all goes on by itself, nothing lost or twice.
+
+    Messages are on their way to the provider when it fills up, and reports to Smartico: what came of them is stored
+    once there is room.
+    """
+    folder, disk = full
+    config = RevicomConfig(
+        token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0, step_seconds=0.3
+    )
+    faults = SmarticoFaults(slow=0.5, slow_seconds=0.5)
+    async with open_stage(folder, provider=config, smartico_faults=faults) as stage:
+
+        def sender(user: str) -> asyncio.Task[str]:
+            """Smartico repeats what is answered with error_code 9 until it is taken."""
+            return asyncio.create_task(stage.send(user, text="x" * 20_000))
+
+        early = [sender(user) for user in USERS[:20]]
+        await eventually(lambda: stage.provider.load.highest >= 1)
+        await disk.fill(stage)
+        late = [sender(user) for user in USERS[20:80]]
+
+        async def unready() -> bool:
+            return (await readiness(stage))[0] == 503
+
+        await eventually(unready)
+        reason = (await readiness(stage))[1]["reason"]
+        assert "The database cannot be used now" in reason
+        assert "room" in reason
+        elements = [{"message_uuid": f"u-{number}", "pad": "x" * 200} for number in range(300)]
+        callback = await stage.api.post("/callbacks/revicom", json=elements, auth=BASIC)
+        assert (callback.status_code, callback.headers.get("retry-after")) == (503, "5")
+        raw = {
+            "ext_user_id": "player1",
+            "body": "x" * 20_000,
+            "im_uid": "raw",
+            "callback_url": stage.smartico.url,
+        }
+        refused = await stage.api.post(
+            "/smartico/sms", json=raw, headers={"Authorization": SMS.authorization}
+        )
+        assert (refused.status_code, refused.json()["error_code"]) == (200, 9)
+
+        async def told() -> bool:
+            return not await writable(stage)
+
+        await eventually(told)
+        assert (await stage.api.get("/healthz")).status_code == 200
+        await disk.make_room(stage)
+
+        async def ready() -> bool:
+            return (await readiness(stage))[0] == 200 and await writable(stage)
+
+        await eventually(ready)
+        accepted = await asyncio.gather(*early, *late)
+        assert len(set(accepted)) == 80
+        kept = await stage.api.post("/callbacks/revicom", json=elements, auth=BASIC)
+        assert kept.status_code == 200
+        await eventually(lambda: all(stage.statuses(each)[-1:] == ["delivered"] for each in accepted), 60)
+        verdict = judge(stage.provider.ledger.listing(), stage.smartico.ledger.listing())
+        assert not verdict.sent_twice
+        assert not verdict.lost
+        assert not verdict.out_of_order
+        log = stage.bridge.log.read_text()
+        assert "Traceback" not in log
+        assert "the database cannot be written" in log
+
+
+# --- what may not be written ---
+
+
+async def refused_start(bridge: BridgeProcess) -> str:
+    """What a service says that does not start."""
+    before = bridge.log.stat().st_size if bridge.log.exists() else 0
+    await bridge.start(ready=False, prepare=obey_rights)
+    assert await bridge.ended() == 1
+    said = bridge.log.read_bytes()[before:].decode()
+    assert "Traceback" not in said
+    return said
+
+
+async def test_a_file_or_folder_that_may_only_be_read(tmp_path: Path) -> None:
+    """A sentence says which file it is and what to look at; nothing is changed, and with the rights it starts."""
+    home = tmp_path / "home"
+    home.mkdir()
+    bridge = BridgeProcess(home, "http://127.0.0.1:9", url="sqlite:///data/bridge.db")
+    data = home / "data"
+    data.mkdir()
+    data.chmod(0o555)
+    said = await refused_start(bridge)
+    assert (
+        f"{data}/bridge.db.lock cannot be opened (Permission denied); check the folder and its rights" in said
+    )
+    assert list(data.iterdir()) == []
+    data.chmod(0o755)
+    await bridge.start()
+    await bridge.stop()
+    file = data / "bridge.db"
+    before = file.read_bytes()
+    file.chmod(0o444)
+    said = await refused_start(bridge)
+    assert f"The database {file} cannot be opened (Permission denied); check the path and its rights" in said
+    assert file.read_bytes() == before
+    file.chmod(0o600)
+    await bridge.start(prepare=obey_rights)
+    assert await bridge.stop() == 0
+
+
+@pytest.mark.parametrize("damage", ["not a database", "truncated", "header", "empty pages"])
+async def test_a_damaged_file(tmp_path: Path, damage: str) -> None:
+    """serve and check say that it is damaged, and what to do; the file is left as it is."""
+    bridge = BridgeProcess(tmp_path, "http://127.0.0.1:9")
+    await bridge.start()
+    await bridge.stop()
+    file = tmp_path / "bridge.db"
+    content = file.read_bytes()
+    damaged = {
+        "not a database": b"This is no database. " * 1000,
+        "truncated": content[: len(content) // 2 // 4096 * 4096],
+        "header": os.urandom(100) + content[100:],
+        "empty pages": content[:4096] + bytes(len(content) - 4096),
+    }[damage]
+    file.write_bytes(damaged)
+    said = await refused_start(bridge)
+    assert "damaged" in said
+    assert "put a backup in its place" in said
+    assert file.read_bytes() == damaged
+    code, out, errors = await bridge.command("check", "--offline", "--json")
+    assert code == 1
+    found = [each for each in json.loads(out)["items"] if each["check"] == "database"]
+    assert [each["level"] for each in found] == ["error"]
+    assert "damaged" in found[0]["text"]
+    assert "Traceback" not in errors
+    assert file.read_bytes() == damaged
