@@ -12,7 +12,7 @@ import uvicorn
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from msgspec import Struct, json
+from msgspec import json
 
 from bridge import __version__
 from bridge.errors import StoreError
@@ -20,7 +20,7 @@ from bridge.web.api import api_routes
 from bridge.web.callbacks import callback_routes
 from bridge.web.context import WebContext
 from bridge.web.health import health_routes
-from bridge.web.openapi import DescriptionPlugin
+from bridge.web.openapi import DescriptionPlugin, Problem
 from bridge.web.ops import ops_routes
 from bridge.web.sends import send_routes
 from bridge.web.waiting import WaitingRoom
@@ -28,14 +28,6 @@ from bridge.web.waiting import WaitingRoom
 __all__ = ["Problem", "WebServer", "create_web"]
 
 _log = structlog.get_logger()
-
-
-class Problem(Struct, omit_defaults=True):
-    """Problem details (RFC 9457)."""
-
-    title: str
-    status: int
-    detail: str = ""
 
 
 def create_web(ctx: WebContext) -> Litestar:

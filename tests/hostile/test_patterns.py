@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from bridge.core.json_text import batch_elements, split_elements, without_traili
 from bridge.core.mailbox import read_mailbox
 from bridge.core.redact import redact
 from bridge.flows.showing import hide_addresses, mask_sample
+
+Expression = re.Pattern[Any]
 
 ROOT = Path(__file__).parents[2] / "bridge"
 # Where nobody else's text gets to.
@@ -47,7 +50,7 @@ def _calls(tree: ast.Module) -> Iterator[tuple[ast.expr, str, ast.Call]]:
             yield node.func.value, node.func.attr, node
 
 
-def _of_module(path: Path) -> Iterator[tuple[str, str, re.Pattern[str] | re.Pattern[bytes]]]:
+def _of_module(path: Path) -> Iterator[tuple[str, str, Expression]]:
     """Name, method and expression; those that are written where they are used have the line as their name."""
     source = path.read_text()
     if "re." not in source:
@@ -66,8 +69,8 @@ def _of_module(path: Path) -> Iterator[tuple[str, str, re.Pattern[str] | re.Patt
             )
 
 
-def _all() -> list[tuple[str, str, re.Pattern[str] | re.Pattern[bytes]]]:
-    found = {}
+def _all() -> list[tuple[str, str, Expression]]:
+    found: dict[tuple[str, str], Expression] = {}
     for path in sorted(ROOT.rglob("*.py")):
         place = path.relative_to(ROOT)
         if not {place.parts[0], str(place)} & NOT_FOREIGN:
@@ -78,10 +81,10 @@ def _all() -> list[tuple[str, str, re.Pattern[str] | re.Pattern[bytes]]]:
 EXPRESSIONS = _all()
 
 
-def _run(pattern: re.Pattern[str] | re.Pattern[bytes], method: str, text: str) -> None:
+def _run(pattern: Expression, method: str, text: str) -> None:
     subject = text.encode() if isinstance(pattern.pattern, bytes) else text
     if method == "sub":
-        list(pattern.finditer(subject))  # type: ignore[arg-type]
+        list(pattern.finditer(subject))
     elif method in {"match", "fullmatch", "search"}:
         getattr(pattern, method)(subject)
     else:
@@ -112,9 +115,7 @@ def test_they_are_found() -> None:
 @pytest.mark.parametrize(
     ("name", "method", "pattern"), EXPRESSIONS, ids=[f"{name}.{method}" for name, method, _ in EXPRESSIONS]
 )
-def test_time_grows_with_the_text(
-    name: str, method: str, pattern: re.Pattern[str] | re.Pattern[bytes]
-) -> None:
+def test_time_grows_with_the_text(name: str, method: str, pattern: Expression) -> None:
     """Twelve thousand characters of one thing, begun and ended in several ways, are looked at in no time."""
     for piece in PIECES:
         for start in STARTS:
@@ -131,9 +132,9 @@ def test_readers_of_foreign_text(start: str, piece: str) -> None:
     long = short * 10
     for work in (redact, hide_addresses, mask_sample, read_mailbox):
         assert _spent(work, long) < MOST * 20, work
-    for work in (without_trailing_commas, split_elements, batch_elements):
+    for read in (without_trailing_commas, split_elements, batch_elements):
         for whole in (long, f"[{long}", f'["{long}', f'{{"{long}":'):
-            assert _spent(work, whole.encode()) < MOST * 20, work
+            assert _spent(read, whole.encode()) < MOST * 20, read
 
 
 @pytest.mark.parametrize(
