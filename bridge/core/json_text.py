@@ -36,7 +36,8 @@ _CLOSING = {b"["[0]: _CLOSE_ARRAY, b"{"[0]: _CLOSE_OBJECT}
 
 # In JSON a backslash stands only inside strings, and an escape begins after an even number of them.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
-_TRAILING_COMMA = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")|,(?=[ \t\r\n]*[}\]])', re.DOTALL)
+# A string that does not end is taken, too: else each of its quotes would begin one that is looked for to the end.
+_TRAILING_COMMA = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"?+)|,(?=[ \t\r\n]*[}\]])', re.DOTALL)
 
 
 def read_json(decoder: msgspec.json.Decoder[T], body: bytes | Raw) -> T | None:

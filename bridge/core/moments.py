@@ -22,9 +22,12 @@ def format_time(at: Millis) -> str:
 
 
 def read_when(text: str, now: Millis) -> Millis | None:
-    """A moment in milliseconds: an RFC 3339 time, a date, or an age such as "90s", "15m", "2h", "3d"."""
+    """A moment in milliseconds: an RFC 3339 time, a date, or an age such as "90s", "15m", "2h", "3d".
+
+    An age that goes back beyond 1970 is that year's begin: no message is older.
+    """
     age = _AGE.fullmatch(text.strip())
     if age:
-        return now - int(age[1]) * _UNITS[age[2]]
+        return max(0, now - int(age[1]) * _UNITS[age[2]])
     exact = read_time(text.strip())
     return exact if exact is not None else read_time(f"{text.strip()}T00:00:00Z")

@@ -17,11 +17,12 @@ LONGEST = 200  # characters of a reason
 _SHORTEST = 4  # a shorter secret hides nothing, and would tear every word apart
 _READ = 2000  # characters of the foreign text that are looked at
 
-_HIDDEN = re.compile(
-    r"\w[\w+.-]*+://\S*"  # addresses: a query or the part before the @ may hold a secret
-    r"|(?<![^\s<>()\"',;])[^\s<>()\"',;@]++@[^\s<>()\"',;]+"  # e-mail addresses
-    r"|\d(?:[\s()/-]{0,2}\d){5,}"  # six digits or more, also as people group them
+# Each word is looked at from its beginning alone: then the time grows with the text, not with its square.
+_ADDRESS = re.compile(
+    r"(?<![\w+.-])[\w+.-]++://\S*"  # addresses: a query or the part before the @ may hold a secret
+    r"|(?<![^\s<>()\"',;@])[^\s<>()\"',;@]++@[^\s<>()\"',;]+"  # e-mail addresses
 )
+_DIGITS = re.compile(r"\d(?:[\s()/-]{0,2}\d){5,}")  # six digits or more, also as people group them
 
 
 def redact(text: str, *secrets: Secret) -> str:
@@ -34,7 +35,8 @@ def redact(text: str, *secrets: Secret) -> str:
         if len(secret.reveal()) >= _SHORTEST:
             text = text.replace(secret.reveal(), DOTS)
     text = "".join(char if char.isprintable() else " " for char in _beginning(text))
-    text = " ".join(_HIDDEN.sub(DOTS, text).split())
+    # Addresses first: a number may end within one, which then would no longer look like one.
+    text = " ".join(_DIGITS.sub(DOTS, _ADDRESS.sub(DOTS, text)).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

@@ -189,7 +189,11 @@ def mask_sample(sample: str) -> str:
 def hide_addresses(text: str) -> str:
     """A text with everything masked that may be a number or an address, but for ids and times."""
     parts = _KEPT.split(text)
-    return "".join(part if number % 2 else _HIDDEN.sub("•••", part) for number, part in enumerate(parts))
+    return "".join(part if number % 2 else _hide(part) for number, part in enumerate(parts))
+
+
+def _hide(text: str) -> str:
+    return _NUMBER.sub("•••", _MAILBOX.sub("•••", text))
 
 
 def mask_json(value: Any) -> Any:
@@ -208,7 +212,9 @@ def mask_json(value: Any) -> Any:
 _KEPT = re.compile(
     r"(\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b\d{4}-\d\d-\d\dT[\d:.]+Z?)", re.IGNORECASE
 )
-_HIDDEN = re.compile(r"\+?\d(?:[ ()/.-]?\d){5,}|[^\s\"'<>,:]+@[^\s\"'<>,]+")
+# A word is looked at once, from where it begins: a sample may be one word of a million letters.
+_MAILBOX = re.compile(r"(?<![^\s\"'<>,:@])[^\s\"'<>,:@]++@[^\s\"'<>,]+")
+_NUMBER = re.compile(r"\+?\d(?:[ ()/.-]?\d){5,}")
 _TEXTS = frozenset({"content", "text", "specialContent", "destination"})
 
 

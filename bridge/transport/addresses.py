@@ -59,8 +59,17 @@ def _is_numeric(host: str) -> bool:
 # What `ipaddress.is_global` of Python 3.11 gets wrong, or what carries another address inside.
 _NEVER = [
     ipaddress.ip_network(network)
-    for network in ("192.88.99.0/24", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/23", "3fff::/20")
+    for network in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2002::/16",
+        "2001::/23",
+        "3fff::/20",
+    )
 ]
+_UNICAST = ipaddress.ip_network("2000::/3")  # the only part of IPv6 that is given out
 
 
 def is_public(address: str) -> bool:
@@ -69,5 +78,7 @@ def is_public(address: str) -> bool:
     mapped = getattr(parsed, "ipv4_mapped", None)
     parsed = mapped or parsed
     if any(parsed in network for network in _NEVER if network.version == parsed.version):
+        return False
+    if parsed.version == 6 and parsed not in _UNICAST:
         return False
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved

@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Struct
 
 from bridge.errors import StoreError
@@ -32,7 +33,12 @@ def health_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @get("/readyz", tags=["Health"], summary="The service takes work")
+    @get(
+        "/readyz",
+        tags=["Health"],
+        summary="The service takes work",
+        responses={503: ResponseSpec(Readiness, description="It does not, and why", generate_examples=False)},
+    )
     async def readyz() -> Response[Readiness]:
         reason = await _why_not(ctx)
         return Response(Readiness(reason is None, reason), status_code=503 if reason else 200)

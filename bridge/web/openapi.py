@@ -18,7 +18,15 @@ from bridge.web.api.keys import RotateRequest
 from bridge.web.api.reports import ReplayRequest
 from bridge.web.api.review import Decision
 
-__all__ = ["DescriptionPlugin", "describe"]
+__all__ = ["DescriptionPlugin", "Problem", "describe"]
+
+
+class Problem(Struct, omit_defaults=True):
+    """Problem details (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str = ""
 
 
 class SendBody(Struct):
@@ -161,13 +169,24 @@ def describe(schema: dict[str, Any]) -> dict[str, Any]:
     for (path, method), body in _BODIES.items():
         content = {"application/json": {"schema": _shape(body, components)}}
         schema["paths"][path][method]["requestBody"] = {"content": content}
+    exported = schema["paths"]["/api/export/{name}"]["get"]["responses"]["200"]["content"]
+    exported["application/x-ndjson"] = exported["text/csv"]  # the framework describes one type an answer
     components["securitySchemes"] = dict(_SECURITY.values())
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             operation["security"] = [
                 {name: []} for prefix, (name, _) in _SECURITY.items() if path.startswith(prefix)
             ]
+            if path not in _RAW_ROUTES:
+                _add_refusals(operation, components)
     return schema
+
+
+def _add_refusals(operation: dict[str, Any], components: dict[str, Any]) -> None:
+    """Every other answer is problem details. Of 400 the framework knows another form, which is never answered."""
+    problem = {"application/problem+json": {"schema": _shape(Problem, components)}}
+    operation["responses"].pop("400", None)
+    operation["responses"]["default"] = {"description": "Refused, or not possible now", "content": problem}
 
 
 def _add_raw_routes(schema: dict[str, Any]) -> None:
@@ -186,5 +205,5 @@ def _operation(route: _Route, answer: dict[str, Any]) -> dict[str, Any]:
         "tags": [route.tag],
         "summary": route.summary,
         "parameters": [parameter] if route.parameter else [],
-        "responses": {"200": answer},
+        "responses": {"200": answer, "default": {**answer, "description": "Refused before it was looked at"}},
     }

@@ -14,7 +14,7 @@ import uvicorn
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from msgspec import Struct, json
+from msgspec import json
 
 from bridge import __version__
 from bridge.errors import StoreError
@@ -23,7 +23,7 @@ from bridge.web.callbacks import callback_routes
 from bridge.web.connections import BoundedProtocol, Limits, drop_overdue
 from bridge.web.context import WebContext
 from bridge.web.health import health_routes
-from bridge.web.openapi import DescriptionPlugin
+from bridge.web.openapi import DescriptionPlugin, Problem
 from bridge.web.ops import ops_routes
 from bridge.web.sends import send_routes
 from bridge.web.waiting import WaitingRoom
@@ -32,14 +32,6 @@ __all__ = ["Problem", "WebServer", "create_web"]
 
 _log = structlog.get_logger()
 _TICKS = 10  # of a tenth of a second, between looks at what takes too long
-
-
-class Problem(Struct, omit_defaults=True):
-    """Problem details (RFC 9457)."""
-
-    title: str
-    status: int
-    detail: str = ""
 
 
 def create_web(ctx: WebContext) -> Litestar:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -17,10 +16,11 @@ from bridge.core.moments import read_when
 from bridge.web.access import BodyTooLarge, read_body
 from bridge.web.context import WebContext
 
-__all__ = ["Limit", "Page", "moment", "read_cursor", "read_json", "write_cursor"]
+__all__ = ["Limit", "Page", "RowNumber", "moment", "read_cursor", "read_json", "write_cursor"]
 
 T = TypeVar("T")
 
+RowNumber = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]  # no database has larger ones
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many, at most")]
 
 
@@ -42,7 +42,7 @@ def read_cursor(text: str | None, kind: type[T]) -> T | None:
         return None
     try:
         return msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=kind)
-    except (msgspec.MsgspecError, binascii.Error, UnicodeError, RecursionError):
+    except (ValueError, RecursionError):  # also what msgspec and base64 raise
         raise ValidationException("cursor is not one that this list gave") from None
 
 

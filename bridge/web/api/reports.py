@@ -17,7 +17,7 @@ from bridge.flows.review import Actor, Replayed, ReplayFilter, choose_reports, r
 from bridge.flows.showing import ReportJson, report_json
 from bridge.store.search import ReportCause, ReportFilter, list_reports, report_causes
 from bridge.web.access import operator_of, require_operator
-from bridge.web.api.common import Limit, Page, moment, read_cursor, read_json, write_cursor
+from bridge.web.api.common import Limit, Page, RowNumber, moment, read_cursor, read_json, write_cursor
 from bridge.web.context import WebContext
 
 __all__ = [
@@ -97,7 +97,7 @@ def report_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         operator_of(ctx, request)
         if report_state not in STATES:
             raise ValidationException("state is one of pending, done, dead")
-        last = read_cursor(cursor, tuple[str, int])
+        last = read_cursor(cursor, tuple[str, RowNumber])
         before = (id_from_text(last[0]) or b"", last[1]) if last else None
         by = ReplayFilter(report_state, since, gateway, error, cause, lane)
         chosen = replace(_read(ctx, "since", by), before=before, limit=limit + 1)

@@ -14,7 +14,7 @@ from bridge.flows.review import Actor, Replayed, dismiss, replay
 from bridge.flows.showing import ReviewJson, review_json
 from bridge.store.review import ReviewItem, get_review, list_reviews
 from bridge.web.access import operator_of, require_operator
-from bridge.web.api.common import Limit, Page, read_cursor, read_json, write_cursor
+from bridge.web.api.common import Limit, Page, RowNumber, read_cursor, read_json, write_cursor
 from bridge.web.context import WebContext
 
 __all__ = ["Decision", "Dismissed", "review_routes"]
@@ -43,7 +43,7 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], limit: Limit = 100, cursor: FromQuery[str | None] = None
     ) -> Page[ReviewJson]:
         operator_of(ctx, request)
-        last = read_cursor(cursor, tuple[int])
+        last = read_cursor(cursor, tuple[RowNumber])
         before = last[0] if last else _NEWEST
         found = await ctx.store.search(lambda tx: list_reviews(tx, before, limit + 1))
         shown = found[:limit]

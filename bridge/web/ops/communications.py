@@ -9,7 +9,7 @@ from bridge.store.audit import audit_lines
 from bridge.store.communications import campaigns
 from bridge.store.search import CommunicationFilter
 from bridge.web.api.audit import audit_json
-from bridge.web.api.common import read_cursor, write_cursor
+from bridge.web.api.common import RowNumber, read_cursor, write_cursor
 from bridge.web.api.communications import communication_json, find_with_forwards
 from bridge.web.context import WebContext
 from bridge.web.ops.visit import Answer, Visit, html, page
@@ -55,7 +55,7 @@ async def _list(visit: Visit) -> Answer:
 
 
 async def _audit(visit: Visit) -> Answer:
-    last = read_cursor(visit.query("cursor"), tuple[int])
+    last = read_cursor(visit.query("cursor"), tuple[RowNumber])
     before = last[0] if last else _NEWEST
     lines = await visit.ctx.store.search(lambda tx: audit_lines(tx, before, _ROWS + 1))
     shown = lines[:_ROWS]

@@ -16,7 +16,7 @@ from bridge.core.moments import format_time
 from bridge.flows.review import Actor, Replayed, ReplayFilter, choose_reports, replay_reports
 from bridge.flows.showing import report_json
 from bridge.store.search import ReportFilter, list_reports, report_causes
-from bridge.web.api.common import read_cursor, write_cursor
+from bridge.web.api.common import RowNumber, read_cursor, write_cursor
 from bridge.web.api.reports import cause_json, read_report_id
 from bridge.web.context import WebContext
 from bridge.web.ops.visit import HEADERS, Answer, Refused, Visit, html, page, shell
@@ -45,7 +45,7 @@ async def _list(visit: Visit) -> Answer:
     asked["cause"] = visit.request.query_params.get("cause", "").replace("\0", "")  # it may end with a space
     by = ReplayFilter(state, **asked)
     chosen = _read(visit, by)
-    last = read_cursor(visit.query("cursor"), tuple[str, int])
+    last = read_cursor(visit.query("cursor"), tuple[str, RowNumber])
     before = (id_from_text(last[0]) or b"", last[1]) if last else None
     part = replace(chosen, before=before, limit=_ROWS + 1)
     rows = await ctx.store.search(lambda tx: list_reports(tx, part))

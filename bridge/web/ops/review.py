@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from bridge.flows.review import Actor, dismiss, replay
 from bridge.flows.showing import review_json
 from bridge.store.review import get_review, list_reviews
-from bridge.web.api.common import read_cursor, write_cursor
+from bridge.web.api.common import RowNumber, read_cursor, write_cursor
 from bridge.web.context import WebContext
 from bridge.web.ops.visit import Answer, Refused, Visit, html, page, redirect
 from bridge.web.ops.words import REVIEW
@@ -34,7 +34,7 @@ def review_pages(ctx: WebContext) -> list[HTTPRouteHandler]:
 
 
 async def _list(visit: Visit) -> Answer:
-    last = read_cursor(visit.query("cursor"), tuple[int])
+    last = read_cursor(visit.query("cursor"), tuple[RowNumber])
     before = last[0] if last else _NEWEST
     found = await visit.ctx.store.search(lambda tx: list_reviews(tx, before, _ROWS + 1))
     shown = found[:_ROWS]

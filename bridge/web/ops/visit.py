@@ -6,6 +6,7 @@ templates escape everything.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qs, quote, urlencode
@@ -28,6 +29,7 @@ __all__ = ["HEADERS", "Answer", "Refused", "Visit", "html", "page", "redirect", 
 
 _log = structlog.get_logger()
 _MAX_FORM = 64 * 1024
+_LONGEST_NUMBER = 18  # digits
 _THEMES = ("dark", "light")
 _MIDDLE = "(the middle)"
 
@@ -105,7 +107,8 @@ class Visit:
 
     def number(self, name: str, fallback: int, most: int) -> int:
         text = self.query(name)
-        return min(int(text), most) if text.isascii() and text.isdigit() and text.strip("0") else fallback
+        is_number = text.isascii() and text.isdigit() and text.strip("0") and len(text) <= _LONGEST_NUMBER
+        return min(int(text), most) if is_number else fallback
 
     def link(self, to: str = "", /, **changes: object) -> str:
         """The address of this page (or of another one, `to`) with some values changed; an empty value goes."""
@@ -117,7 +120,8 @@ class Visit:
     async def form(self) -> dict[str, str]:
         """The form that was posted from one of our pages. Raises Refused for any other."""
         fields = await self.open_form()
-        if self.signed is None or fields.get("csrf") != self.signed.csrf:
+        given = fields.get("csrf", "").encode("utf-8", "surrogatepass")
+        if self.signed is None or not hmac.compare_digest(given, self.signed.csrf.encode()):
             raise Refused(
                 403, "This form is too old", "Go back, load the page again, and repeat what you did."
             )
