@@ -28,6 +28,7 @@ from bridge.web.waiting import WaitingRoom
 __all__ = ["Problem", "WebServer", "create_web"]
 
 _log = structlog.get_logger()
+_KEEP_ALIVE = 75  # seconds; proxies keep idle connections for 60, and whoever closes first should not be us
 
 
 class Problem(Struct, omit_defaults=True):
@@ -105,6 +106,7 @@ class WebServer(uvicorn.Server):
                 proxy_headers=False,
                 lifespan="off",
                 backlog=2048,
+                timeout_keep_alive=_KEEP_ALIVE,
             )
         )
 
