@@ -239,6 +239,35 @@ async def test_no_log_has_a_query(proxy: Proxy) -> None:
     assert not any("7700900123" in each.read_text() for each in logs)
 
 
+@together
+@pytest.mark.timeout(180)
+async def test_one_of_two_instances_stops(tmp_path: Path, bridge: BridgeProcess) -> None:
+    """Behind Caddy every request is answered while one of two instances stops, and soon all of them by the other."""
+    other = BridgeProcess(tmp_path, "http://127.0.0.1:9")
+    await other.start()
+    upstreams = " ".join(each.url.removeprefix("http://") for each in (bridge, other))
+    answers: list[tuple[int, int]] = []
+
+    async def send() -> None:
+        async with client(CLIENT, base_url=proxy.url) as known:
+            while not over.is_set():
+                answer = await known.post("/smartico/sms", content=b"{}", headers=SEND)
+                answers.append((answer.status_code, answer.json()["error_code"]))
+
+    async with running("caddy", tmp_path, upstreams) as proxy:
+        over = asyncio.Event()
+        senders = [asyncio.create_task(send()) for _ in range(4)]
+        await eventually(lambda: len(answers) > 50)
+        assert await other.stop() == 0
+        await asyncio.sleep(3)  # /readyz is asked every two seconds
+        before = len(answers)
+        await eventually(lambda: len(answers) > before + 50)
+        over.set()
+        await asyncio.gather(*senders)
+    assert set(answers) <= {(200, 2), (200, 8)}  # 8: in the moments before Caddy asks again
+    assert set(answers[before:]) == {(200, 2)}
+
+
 @pytest.mark.parametrize("name", ["nginx", "caddy"])
 def test_what_is_said_for_bridge_toml(name: str, tmp_path: Path) -> None:
     """The lines at the top of each file are settings; the size of a body is that of the bridge."""
