@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -93,6 +94,13 @@ def caddy_command(folder: Path) -> list[str]:
     )
     (folder / "Caddyfile").write_text(f"{own}import {CADDY}\n")
     return ["run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
+
+
+def caddy_version() -> tuple[int, ...]:
+    said = subprocess.run(["caddy", "version"], capture_output=True, text=True, check=True).stdout
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said)
+    assert found, said
+    return tuple(int(each) for each in found.groups())
 
 
 class Proxy(NamedTuple):
@@ -218,6 +226,7 @@ async def test_large_bodies_and_metrics(proxy: Proxy) -> None:
         assert answer.status_code == 200
         answer = await known.post("/smartico/sms", content=b" " * (most + 1), headers=SEND)
         assert answer.status_code == 413
+    async with client(CLIENT, base_url=proxy.url) as known:  # Caddy 2.11 may misread what follows a cut body
         assert (await known.get("/metrics")).status_code == 404
         assert (await known.get("/readyz")).json() == {"ready": True}
 
@@ -242,7 +251,7 @@ async def test_no_log_has_a_query(proxy: Proxy) -> None:
 @together
 @pytest.mark.timeout(180)
 async def test_one_of_two_instances_stops(tmp_path: Path, bridge: BridgeProcess) -> None:
-    """Behind Caddy every request is answered while one of two instances stops, and soon all of them by the other."""
+    """Behind Caddy sends are answered while one of two instances stops, and within seconds all by the other."""
     other = BridgeProcess(tmp_path, "http://127.0.0.1:9")
     await other.start()
     upstreams = " ".join(each.url.removeprefix("http://") for each in (bridge, other))
@@ -252,7 +261,8 @@ async def test_one_of_two_instances_stops(tmp_path: Path, bridge: BridgeProcess)
         async with client(CLIENT, base_url=proxy.url) as known:
             while not over.is_set():
                 answer = await known.post("/smartico/sms", content=b"{}", headers=SEND)
-                answers.append((answer.status_code, answer.json()["error_code"]))
+                code = answer.json()["error_code"] if answer.status_code == 200 else 0
+                answers.append((answer.status_code, code))
 
     async with running("caddy", tmp_path, upstreams) as proxy:
         over = asyncio.Event()
@@ -264,7 +274,10 @@ async def test_one_of_two_instances_stops(tmp_path: Path, bridge: BridgeProcess)
         await eventually(lambda: len(answers) > before + 50)
         over.set()
         await asyncio.gather(*senders)
-    assert set(answers) <= {(200, 2), (200, 8)}  # 8: in the moments before Caddy asks again
+    # error_code 8: in the moments before Caddy asks again. 502: before 2.11.2 Caddy closed the body that it tries again
+    # with (https://github.com/caddyserver/caddy/pull/7547).
+    passing = {(200, 8)} if caddy_version() >= (2, 11, 2) else {(200, 8), (502, 0)}
+    assert set(answers) - passing == {(200, 2)}
     assert set(answers[before:]) == {(200, 2)}
 
 
