@@ -1,8 +1,9 @@
-# docker build -t bridge . && docker run -p 8080:8080 -v "$PWD/data:/data" bridge
-# /data holds bridge.toml and the SQLite database, and belongs to user 10001.
+# docker build -t bridge . && docker run -p 127.0.0.1:8080:8080 -v "$PWD/data:/data" bridge
+# /data holds bridge.toml and the SQLite database, and belongs to user 10001. docs/deploy.md has the whole way.
+ARG PYTHON=3.12-slim
 
-# --- one: everything into /opt/bridge, what is not ours by its hash ---
-FROM python:3.12-slim AS build
+# --- one: everything into /opt/bridge, what is not ours by its hash; the same steps as in the Makefile ---
+FROM python:${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY requirements/ requirements/
@@ -17,13 +18,15 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
  && /opt/bridge/bin/python -m pip uninstall --yes pip
 
 # --- two: what runs ---
-FROM python:3.12-slim
-RUN python -c 'import sqlite3, sys; v = sqlite3.sqlite_version_info; sys.exit(v < (3, 40) and f"SQLite {v} is older than 3.40")' \
- && useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin bridge \
+FROM python:${PYTHON}
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin bridge \
  && install --directory --owner bridge --group bridge --mode 0700 /data
 COPY --from=build /opt/bridge /opt/bridge
 ENV PATH="/opt/bridge/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-USER bridge
+# SQLite comes with the image of Python; which version is needed, the code says.
+RUN ["python", "-c", "from bridge.store.sqlite.facts import SQLITE_NEEDED as needed, sqlite_version as version; assert version() >= needed, f'SQLite {version()} is older than {needed}'"]
+# By its number: Kubernetes cannot see that a name is not root's.
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080

@@ -32,6 +32,7 @@ __all__ = ["Problem", "WebServer", "create_web"]
 
 _log = structlog.get_logger()
 _TICKS = 10  # of a tenth of a second, between looks at what takes too long
+_KEEP_ALIVE = 75  # seconds; proxies keep idle connections for 60, and whoever closes first should not be us
 
 
 def create_web(ctx: WebContext) -> Litestar:
@@ -103,6 +104,7 @@ class WebServer(uvicorn.Server):
                 proxy_headers=False,
                 lifespan="off",
                 backlog=2048,
+                timeout_keep_alive=_KEEP_ALIVE,
             )
         )
 
