@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
 def page(name: str) -> str:
@@ -19,7 +20,7 @@ def page(name: str) -> str:
 
 def blocks(text: str, kind: str) -> list[str]:
     """What stands in the fenced blocks of one kind."""
-    return [inside for found, inside in _FENCE.findall(text) if found == kind]
+    return [dedent(inside) for found, inside in _FENCE.findall(text) if found == kind]
 
 
 def without_blocks(text: str) -> str:
@@ -48,7 +49,7 @@ def flat(text: str) -> str:
 
 def spans(text: str) -> set[str]:
     """Everything that is marked as code within the lines."""
-    found = re.findall(r"``(.+?)``|`([^`]+)`", text)
+    found = re.findall(r"``(.+?)``|`([^`]+)`", without_blocks(text))
     return {flat(double or single) for double, single in found}
 
 
