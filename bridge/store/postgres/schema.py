@@ -46,6 +46,16 @@ async def migrate(connection: Connection) -> None:
     """Runs the migrations that the database has not seen, all or none. Whoever else wants to waits."""
     if await known_version(connection) == latest_version():
         return
+    try:
+        await _migrate(connection)
+    except exceptions.DependentObjectsStillExistError:
+        raise StoreError(
+            "The database cannot be brought up to date: something of yours is built upon the views of bridge "
+            "(v_messages and others). Drop it, run bridge db migrate, and make it again."
+        ) from None
+
+
+async def _migrate(connection: Connection) -> None:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         version = await known_version_in_transaction(connection)
