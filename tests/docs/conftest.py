@@ -2,5 +2,6 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import bridge as bridge
-from tests.cli.conftest import folder as folder
+from tests.cli.conftest import bridge, folder
+
+__all__ = ["bridge", "folder"]
