@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from bridge.errors import StoreError
-from bridge.store import sqlite
+from bridge.store import postgres, sqlite
 from bridge.store.postgres import open_store, schema
 from bridge.store.postgres.schema import known_version, latest_version, migrate
 from bridge.store.sqlite.engine import connect
@@ -319,6 +319,18 @@ async def test_a_view_upon_a_view_is_in_the_way(empty: str, monkeypatch: pytest.
     assert await known_version(connection) == len(scripts) - 1
     await connection.execute("DROP VIEW mine")
     await (await open_store(empty, "")).close()
+    assert await known_version(connection) == len(scripts)
+    await connection.close()
+
+
+async def test_a_migration_may_take_long(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that takes longer than a statement otherwise may is waited for: to begin anew would not end it either."""
+    await (await open_store(empty, "")).close()
+    scripts = [*schema._scripts(), "SELECT pg_sleep(2.5)"]
+    monkeypatch.setattr(schema, "_scripts", lambda: scripts)
+    monkeypatch.setattr(postgres, "_LONG_SECONDS", 1.5)
+    await (await open_store(empty, "")).close()
+    connection = await asyncpg.connect(empty)
     assert await known_version(connection) == len(scripts)
     await connection.close()
 
