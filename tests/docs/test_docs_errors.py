@@ -122,3 +122,11 @@ def test_who_is_left_alone() -> None:
     found = section(PAGE, "## Who is left alone")
     for word in (status.DOWN, status.API_KEY_REFUSED, status.HEADERS_REFUSED):
         assert f"`{word}`" in found
+
+
+def test_every_line_of_the_check() -> None:
+    """What `bridge check` looks at, by the word that its line begins with."""
+    looked_at = {"settings", "provider NAME"}
+    for path in modules("cli"):
+        looked_at |= set(arguments(path, "Finding", 0))
+    assert set(first_cells(section(PAGE, "## `bridge check`"))) - {"line"} == looked_at
