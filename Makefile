@@ -17,7 +17,7 @@ RUN_STAMP := $(VENV)/.bridge-run
 DEV_STAMP := $(VENV)/.bridge-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage lint format screenshots venv wheel lock clean
+.PHONY: help demo run test coverage lint format docs screenshots venv wheel lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -45,6 +45,9 @@ lint: $(DEV_STAMP) ## style, types, and who imports whom
 format: $(DEV_STAMP) ## put the code into its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(RUN_STAMP) ## docs/settings.md, from the program
+	@$(BIN)/python -m bridge.settings.reference > docs/settings.md
 
 screenshots: $(DEV_STAMP) ## the pictures in docs/images, from the demo (needs Chromium)
 	@$(BIN)/python docs/screenshots.py

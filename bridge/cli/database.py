@@ -61,7 +61,8 @@ def status_command(as_json: bool, config: Path) -> None:
 def backup_command(file: Path, as_json: bool, config: Path) -> None:
     """Copy the SQLite database into a new FILE, also while a service runs. For PostgreSQL there is pg_dump.
 
-    Whoever restores it needs the database.pii_key of today.
+    It is copied as it is, before a newer version brings it up to date. Whoever restores it needs the database.pii_key
+    of today.
     """
     asyncio.run(_backup(read_settings(config), file))
     size = file.stat().st_size
@@ -207,8 +208,9 @@ async def _backup(settings: Settings, file: Path) -> None:
         )
     from bridge.store.sqlite import backup
 
-    await prepare_database(settings)
-    backup(settings.database_path(), file)
+    backup(
+        settings.database_path(), file
+    )  # as it is: of an older version too, which can then be gone back to
 
 
 def _shown(value: object) -> str:

@@ -88,7 +88,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
 
 
 class DatabaseSettings(Struct, frozen=True, kw_only=True):
-    """`[database]`. The address is a secret: it may hold a password."""
+    """`[database]`: where everything is kept, and for how long. The address is a secret: it may hold a password."""
 
     url: Annotated[Secret, rules.DATABASE_URL] = Secret("sqlite:///bridge.db")
     pii_key: Annotated[Secret, rules.PII_KEY] = _BLANK
@@ -166,10 +166,10 @@ class OptOutSettings(Struct, frozen=True, kw_only=True):
 
 
 class ProviderCommon(Struct, frozen=True, kw_only=True):
-    """What every `[providers.NAME]` has; the structs below add what their adapter needs.
+    """What every `[providers.NAME]` has; each adapter adds what it needs.
 
-    An empty `callback_password` closes the Basic sign-in of `/callbacks/NAME`: it must never match anything. A message
-    whose end nobody told for `silent_after_hours` is looked up, and then under review; 0: it never is.
+    An empty `callback_password` closes the Basic sign-in of `/callbacks/NAME`. A message whose end nobody told for
+    `silent_after_hours` is looked up, and then under review; 0: it never is.
     """
 
     name: str
@@ -270,7 +270,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
 
 
 class CommunicationsSettings(Struct, frozen=True, kw_only=True):
-    """`[communications]`: "an asset was sent" notifications."""
+    """`[communications]`: "an asset was sent" notifications. Without this table the address is off."""
 
     authorization: Annotated[Authorizations, FromEnvironment("SMARTICO_COMMUNICATIONS_SECRET")] = ()
     forward_url: UrlOrEmpty = ""

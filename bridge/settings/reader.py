@@ -17,13 +17,13 @@ from bridge.settings.leaf import UNREAD, LeafReader, one_of, wrong_type
 from bridge.settings.problems import Problems, did_you_mean, join
 from bridge.settings.rules import REQUIRED, FromEnvironment, NamedDefaults, Rule, Tagged
 
-__all__ = ["Reader"]
+__all__ = ["Hint", "Reader"]
 
 S = TypeVar("S", bound=Struct)
 M = TypeVar("M")
 
 
-class _Hint(NamedTuple):
+class Hint(NamedTuple):
     """The declared type of a field, taken apart."""
 
     base: Any
@@ -31,7 +31,7 @@ class _Hint(NamedTuple):
     optional: bool = False
 
     @classmethod
-    def of(cls, annotation: Any) -> _Hint:
+    def of(cls, annotation: Any) -> Hint:
         if get_origin(annotation) is Annotated:
             base, *marks = get_args(annotation)
             return cls(base, tuple(marks))
@@ -72,7 +72,7 @@ class Reader:
         values = dict(given)
         for key, annotation in hints.items():
             if key not in given:
-                value = self._field(_Hint.of(annotation), table, key, path, str(values.get("name", "")))
+                value = self._field(Hint.of(annotation), table, key, path, str(values.get("name", "")))
                 values |= {} if value is UNREAD else {key: value}
         return struct(**values)
 
@@ -82,7 +82,7 @@ class Reader:
                 hint = did_you_mean(key, keys) or f"; the keys here are {', '.join(keys)}"
                 self._problems.add(join(path, key), f"this key is not known{hint}")
 
-    def _field(self, hint: _Hint, table: Mapping[str, object], key: str, path: str, name: str) -> object:
+    def _field(self, hint: Hint, table: Mapping[str, object], key: str, path: str, name: str) -> object:
         where = join(path, key)
         if key in table:
             return self._value(hint, table[key], where)
@@ -94,7 +94,7 @@ class Reader:
             self._problems.add(where, "set it: this key has no default")
         return UNREAD
 
-    def _from_environment(self, hint: _Hint, source: FromEnvironment, where: str, name: str) -> object:
+    def _from_environment(self, hint: Hint, source: FromEnvironment, where: str, name: str) -> object:
         if source.needs_name and not name:
             return UNREAD  # the missing name is a problem already, and which variable it is cannot be said
         variable = source.variable_for(name)
@@ -104,9 +104,7 @@ class Reader:
         reference = f"${{{variable}}}"
         return self._value(hint, [reference] if get_origin(hint.base) is tuple else reference, where)
 
-    def _value(
-        self, hint: _Hint, raw: object, path: str, given: Mapping[str, object] | None = None
-    ) -> object:
+    def _value(self, hint: Hint, raw: object, path: str, given: Mapping[str, object] | None = None) -> object:
         """Any value that is written; `given` goes to the struct, if it becomes one."""
         if hint.is_table:
             return self._any_table(hint, raw, path, given or {})
@@ -114,7 +112,7 @@ class Reader:
             return self._list(hint, raw, path)
         return self._leaves.read(hint.base, hint.rules, raw, path)
 
-    def _any_table(self, hint: _Hint, raw: object, path: str, given: Mapping[str, object]) -> object:
+    def _any_table(self, hint: Hint, raw: object, path: str, given: Mapping[str, object]) -> object:
         if not isinstance(raw, dict):
             self._problems.add(path, wrong_type("a table", raw))
             return UNREAD
@@ -133,9 +131,9 @@ class Reader:
         word = self._leaves.read(str, [words], table[tagged.key], where)
         return UNREAD if word is UNREAD else self.table(tagged.classes[str(word)], table, path, given)
 
-    def _named(self, hint: _Hint, table: Mapping[str, object], path: str) -> dict[str, object]:
+    def _named(self, hint: Hint, table: Mapping[str, object], path: str) -> dict[str, object]:
         """A table whose keys are names: of providers, of gateways, of headers."""
-        key_hint, value_hint = (_Hint.of(argument) for argument in get_args(hint.base))
+        key_hint, value_hint = (Hint.of(argument) for argument in get_args(hint.base))
         defaults = hint.mark(NamedDefaults) or NamedDefaults({})
         values = {}
         for name, body in table.items():
@@ -144,11 +142,11 @@ class Reader:
             values[name] = self._value(value_hint, full, join(path, name), {"name": name})
         return {name: value for name, value in values.items() if value is not UNREAD}
 
-    def _list(self, hint: _Hint, raw: object, path: str) -> object:
+    def _list(self, hint: Hint, raw: object, path: str) -> object:
         if not isinstance(raw, list):
             self._problems.add(path, wrong_type("a list", raw))
             return UNREAD
-        item = _Hint.of(get_args(hint.base)[0])
+        item = Hint.of(get_args(hint.base)[0])
         values = tuple(self._value(item, body, f"{path}[{place}]") for place, body in enumerate(raw))
         obeyed = self._leaves.obeys(hint.rules, values, path)
         return values if obeyed and UNREAD not in values else UNREAD

@@ -71,7 +71,7 @@ api_key = "${SMARTICO_API_KEY}"         # from Smartico: it goes with every stat
 # settle_seconds = 1.0                  # a report waits at least this long after the send was answered
 # The delays before each further try of a report, in seconds; after the last one it is dead.
 # retry_schedule = [5, 15, 60, 300, 900, 3600, 7200, 14400, 28800, 43200]
-# not_found_schedule = [1, 2, 5, 15, 60, 300, 1800]   # the same, when Smartico does not know the id
+# not_found_schedule = [1, 2, 5, 15, 60, 300, 1800]   # the same, where Smartico does not know the id (yet)
 # report_max_age_hours = 72             # then a report is dead, however few the tries
 
 [contacts]
@@ -88,7 +88,7 @@ api_key = "${SMARTICO_API_KEY}"         # from Smartico: it goes with every stat
 # not_found_cache_seconds = 30          # how long it is believed that a user is not known
 
 [opt_out]
-# The first words of a message by which a person closes a channel; any case, punctuation ignored.
+# The first words of a message from a handset that close the channel; any case, punctuation ignored.
 # keywords = ["STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "OPTOUT", "REVOKE"]
 
 [providers.revicom]
@@ -96,7 +96,7 @@ adapter = "revicom"                     # Revicom Direct, and i-Digital Direct b
 # base_url = "https://direct.revicom.ltd/api/v1"   # where its API is
 token = "${REVICOM_TOKEN}"              # from the provider: goes into "Authorization: Basic …" unchanged
 # callback_username = "revicom"         # with the password: how the provider signs in for its callbacks
-callback_password = @callback_password@  # made for you; the provider gets it with each message
+callback_password = @callback_password@  # the password for that; bridge init makes one
 # callback_events = ["delivered", "sent", "read", "click", "price"]   # what the provider is asked to report
 # allowed_ips = []                      # addresses and networks that callbacks may come from; empty: any
 # max_batch = 100                       # messages in one request, 1 to 1000
@@ -110,7 +110,7 @@ callback_password = @callback_password@  # made for you; the provider gets it wi
 [gateways.sms]                          # one gateway of Smartico; its address is /smartico/sms
 # type = "sms"                          # sms, email or cim
 # provider = "revicom"                  # the name of a [providers.…] table
-# channel = "SMS"                       # the provider's name for the channel
+# channel = "SMS"                       # the provider's name for the channel; type email: "EMAIL", type cim: "CIM"
 authorization = [@authorization@]  # what to enter in Smartico as the Authorization header; several while changing it
 # senders = ["Amazing"]                 # CHANGE THIS: names that the provider has approved; the first is the default
 # api_key = ""                          # instead of smartico.api_key, for this gateway

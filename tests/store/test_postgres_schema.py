@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 
 from bridge.errors import StoreError
-from bridge.store import sqlite
-from bridge.store.postgres import open_store
-from bridge.store.postgres.schema import latest_version, migrate
+from bridge.store import postgres, sqlite
+from bridge.store.postgres import open_store, schema
+from bridge.store.postgres.schema import known_version, latest_version, migrate
 from bridge.store.sqlite.engine import connect
 from tests.postgres import PostgresServer
 from tests.store.conftest import PII_KEY
@@ -303,6 +303,36 @@ async def test_a_migration_is_all_or_nothing(empty: str) -> None:
     with pytest.raises(StoreError, match="error_texts"):
         await open_store(empty, "")
     assert await tables(empty) == {"error_texts"}
+
+
+async def test_a_view_upon_a_view_is_in_the_way(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views are made anew by a migration: one of the operator's own that is built upon them is named, and stays."""
+    scripts = schema._scripts()
+    monkeypatch.setattr(schema, "_scripts", lambda: scripts[:-1])
+    await (await open_store(empty, "")).close()
+    connection = await asyncpg.connect(empty)
+    await connection.execute("CREATE VIEW mine AS SELECT state FROM v_messages")
+    monkeypatch.setattr(schema, "_scripts", lambda: scripts)
+    with pytest.raises(StoreError, match="built upon the views of bridge") as caught:
+        await open_store(empty, "")
+    assert caught.value.sentence.endswith(".")
+    assert await known_version(connection) == len(scripts) - 1
+    await connection.execute("DROP VIEW mine")
+    await (await open_store(empty, "")).close()
+    assert await known_version(connection) == len(scripts)
+    await connection.close()
+
+
+async def test_a_migration_may_take_long(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that takes longer than a statement otherwise may is waited for: to begin anew would not end it either."""
+    await (await open_store(empty, "")).close()
+    scripts = [*schema._scripts(), "SELECT pg_sleep(2.5)"]
+    monkeypatch.setattr(schema, "_scripts", lambda: scripts)
+    monkeypatch.setattr(postgres, "_LONG_SECONDS", 1.5)
+    await (await open_store(empty, "")).close()
+    connection = await asyncpg.connect(empty)
+    assert await known_version(connection) == len(scripts)
+    await connection.close()
 
 
 async def test_a_newer_database_is_refused(empty: str) -> None:

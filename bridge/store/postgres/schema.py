@@ -15,6 +15,9 @@ __all__ = ["check_version", "known_version", "latest_version", "migrate"]
 _MIGRATIONS = files("bridge.store.postgres").joinpath("migrations")
 _LOCK = 0x6272696467650000  # "bridge", in ASCII: whoever migrates holds this lock
 _VERSION = "schema_version"
+_PATIENCE = (
+    86_400.0  # seconds for a step: on many rows it takes its time, and begun anew it would take it again
+)
 
 
 def latest_version() -> int:
@@ -46,11 +49,21 @@ async def migrate(connection: Connection) -> None:
     """Runs the migrations that the database has not seen, all or none. Whoever else wants to waits."""
     if await known_version(connection) == latest_version():
         return
+    try:
+        await _migrate(connection)
+    except exceptions.DependentObjectsStillExistError:
+        raise StoreError(
+            "The database cannot be brought up to date: something of yours is built upon the views of bridge "
+            "(v_messages and others). Drop it, run bridge db migrate, and make it again."
+        ) from None
+
+
+async def _migrate(connection: Connection) -> None:
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK, timeout=_PATIENCE)
         version = await known_version_in_transaction(connection)
         for number, script in enumerate(_scripts()[version:], version + 1):
-            await connection.execute(script)
+            await connection.execute(script, timeout=_PATIENCE)
             await connection.execute(_views())
             await connection.execute(
                 "INSERT INTO meta (key, value) VALUES ($1, $2) "
