@@ -17,7 +17,7 @@ from bridge.sim import free_port
 __all__ = ["ROOT", "Bridge"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_START = 60.0  # seconds
+_START = 240.0  # seconds; the first one compiles the program, on a machine that may be busy
 
 
 class Bridge:

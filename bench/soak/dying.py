@@ -159,6 +159,7 @@ def wrap_postgres(watch: Watch) -> None:
 
 
 def main() -> None:
+    os.setpgrp()  # Ctrl-C is for the program that kills, not for those that are killed
     watch = Watch(Path(os.environ[VARIABLE]))
     wrap_sqlite(watch)
     with suppress(ImportError):

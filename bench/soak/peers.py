@@ -33,6 +33,7 @@ class Peers:
         self._sending: set[asyncio.Task[Any]] = set()
         self._moments: list[Moment] = []
         self._next = 0
+        self._enough = False
 
     async def open(
         self, surfaces: list[str], seed: int, step_seconds: float, faults: bool, outcome: str
@@ -72,6 +73,10 @@ class Peers:
         """Smartico begins to send so many messages, `rate` a second, in the background."""
         self._traffic = asyncio.create_task(self._send_all(messages, rate))
 
+    async def enough(self) -> None:
+        """No further message begins; those that did are repeated until they are answered, as always."""
+        self._enough = True
+
     async def send(self) -> str:
         """One message, in the background; gives its im_uid."""
         uid = f"walk-{self._next}"
@@ -82,6 +87,8 @@ class Peers:
         loop = asyncio.get_running_loop()
         began, slots = loop.time(), asyncio.Semaphore(self._smartico.config.send_concurrency)
         for number in range(messages):
+            if self._enough:
+                break
             await asyncio.sleep(max(0.0, began + number / rate - loop.time()))
             await slots.acquire()
             self._start(None).add_done_callback(lambda _: slots.release())
@@ -166,7 +173,7 @@ async def _commands() -> Mapping[str, Command]:
     peers = Peers()
     return {
         name: getattr(peers, name)
-        for name in ("open", "lead", "traffic", "send", "progress", "message", "killed", "verdict")
+        for name in ("open", "lead", "traffic", "enough", "send", "progress", "message", "killed", "verdict")
     }
 
 

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -68,7 +69,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--postgres", action="store_true", help="start the PostgreSQL that the developers' environment brings"
     )
     add("--instances", type=int, default=0, help="on PostgreSQL (default: 2)")
-    add("--seconds", type=float, default=3600.0, help="the most that the traffic, and each wait, may take")
+    add("--seconds", type=float, default=3600.0, help="after so long the traffic ends, and is judged")
     add("--keep", action="store_true", help="keep the folder with database and logs, and say where it is")
     add("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
@@ -103,12 +104,24 @@ async def _run(options: argparse.Namespace) -> Outcome | Walked:
         async with _database(options) as database:
             if options.walk:
                 return await walk(folder, database, every_commit(), _say, again=options.again)
-            return await soak(_plan(options), folder, database, _say)
+            return await soak(_plan(options), folder, database, _say, _until_interrupted())
     finally:
         if options.keep:
             print(f"soak: database and logs are in {folder}", file=sys.stderr)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_interrupted() -> asyncio.Event:
+    """Set by Ctrl-C: the traffic ends, and is judged. A second one ends the program."""
+    enough, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        enough.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    return enough
 
 
 def _plan(options: argparse.Namespace) -> Plan:

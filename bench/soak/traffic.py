@@ -48,8 +48,8 @@ def broken(verdict: dict[str, Any]) -> dict[str, int]:
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What a run does. `at_commits`: the share of the kills that happen at a commit. `seconds` bounds the traffic,
-    and once more what is waited for after it."""
+    """What a run does. `at_commits`: the share of the kills that happen at a commit. `seconds`: the traffic
+    ends after them, however many messages that were; and so long is waited for what it leaves to do."""
 
     messages: int
     kills: int
@@ -90,8 +90,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
 class Soak:
     """One run."""
 
-    def __init__(self, plan: Plan, stage: Stage, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, stage: Stage, say: Callable[[str], None], enough: asyncio.Event) -> None:
         self._plan = plan
+        self._enough = enough
         self._stage = stage
         self._say = say
         self._draw = random.Random(plan.seed)
@@ -128,6 +129,8 @@ class Soak:
             if self.kills >= plan.kills:
                 break
             await self._until(lambda progress, mark=mark: progress["accepted"] >= mark)
+            if self._enough.is_set():
+                break
             await asyncio.sleep(draw.uniform(0.0, 0.5))
             bridges = list(self._stage.bridges)
             draw.shuffle(bridges)
@@ -178,8 +181,9 @@ class Soak:
             self._show(progress, "traffic")
             if condition(progress) or not progress["sending"]:
                 return
-            if time.monotonic() - self._began > self._plan.seconds:
-                raise BridgeError(f"The traffic took longer than {self._plan.seconds:.0f} s.")
+            if self._enough.is_set() or time.monotonic() - self._began > self._plan.seconds:
+                self._enough.set()
+                await self._stage.ask("enough")
             await asyncio.sleep(_POLL)
 
     def _show(self, progress: dict[str, Any], what: str) -> None:
@@ -191,8 +195,17 @@ class Soak:
         )
 
 
-async def soak(plan: Plan, folder: Path, database: str, say: Callable[[str], None]) -> Outcome:
-    """One run, from nothing to the verdict, in a folder of its own and a database that is empty."""
+async def soak(
+    plan: Plan,
+    folder: Path,
+    database: str,
+    say: Callable[[str], None],
+    enough: asyncio.Event | None = None,
+) -> Outcome:
+    """One run, from nothing to the verdict, in a folder of its own and a database that is empty.
+
+    Once `enough` is set the traffic ends, and what there was is judged.
+    """
     began = time.monotonic()
     async with open_stage(
         folder,
@@ -204,7 +217,7 @@ async def soak(plan: Plan, folder: Path, database: str, say: Callable[[str], Non
         flap=plan.flap,
         unknown_send=plan.unknown_send,
     ) as stage:
-        run = Soak(plan, stage, say)
+        run = Soak(plan, stage, say, enough or asyncio.Event())
         drained, decided = await run.run()
         verdict = await stage.ask("verdict")
         deaths = [line for bridge in stage.bridges for line in bridge.deaths()]
