@@ -17,7 +17,7 @@ RUN_STAMP := $(VENV)/.bridge-run
 DEV_STAMP := $(VENV)/.bridge-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format screenshots venv wheel lock clean
+.PHONY: help demo run test soak lint format screenshots venv wheel lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -31,6 +31,9 @@ run: $(RUN_STAMP) ## the service, with ./bridge.toml
 
 test: $(DEV_STAMP) ## the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(DEV_STAMP) ## kill -9 under traffic, and what it costs: ARGS="--kills 50 --messages 50000 --postgres"
+	@$(BIN)/python -m bench.soak.run $(ARGS)
 
 lint: $(DEV_STAMP) ## style, types, and who imports whom
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from bridge.errors import BridgeError
 
 __all__ = ["Death", "Walked", "every_commit", "every_kind", "walk"]
 
-_LIFE = 30.0  # seconds that one message may take, deaths and all
+_LIFE = 120.0  # seconds that one message may take, on a machine that is busy
 _MOST = 60  # commits of one life
 _POLL = 0.05
 _TOLD = {"accepted", "delivered", "opened"}  # what Smartico learns of a message that was read

@@ -9,7 +9,7 @@ import pytest
 from bench.soak.traffic import KINDS, Plan, soak
 from bench.soak.walk import every_kind, walk
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def hush(_: str) -> None:
@@ -25,7 +25,7 @@ async def test_three_kills_under_traffic_break_no_promise(tmp_path: Path, databa
         seed=3,
         surfaces=("sms", "whatsapp", "mailing", "cim"),
         instances=1 if database.startswith("sqlite") else 2,
-        seconds=120,
+        seconds=300,
     )
     outcome = await soak(plan, tmp_path, database, hush)
     assert outcome.ok, outcome
@@ -59,7 +59,7 @@ async def test_a_peer_that_comes_and_goes_breaks_no_promise(tmp_path: Path, data
         surfaces=("sms", "whatsapp"),
         flap=peer,
         away_seconds=1.0,
-        seconds=120,
+        seconds=300,
     )
     outcome = await soak(plan, tmp_path, database, hush)
     assert outcome.ok, outcome
