@@ -17,7 +17,7 @@ RUN_STAMP := $(VENV)/.bridge-run
 DEV_STAMP := $(VENV)/.bridge-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage lint format docs screenshots venv wheel lock clean
+.PHONY: help demo run test soak coverage lint format docs screenshots venv wheel lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -35,6 +35,9 @@ test: $(DEV_STAMP) ## the tests, in two processes
 coverage: $(DEV_STAMP) ## the tests of the core, which have to reach every branch of it
 	@$(BIN)/python -m pytest -q -n 2 tests/core --cov=bridge.core --cov-branch --cov-fail-under=100 \
 		--cov-report=term-missing:skip-covered
+
+soak: $(DEV_STAMP) ## kill -9 under traffic, and what it costs: ARGS="--kills 50 --messages 50000 --postgres"
+	@$(BIN)/python -m bench.soak.run $(ARGS)
 
 lint: $(DEV_STAMP) ## style, types, and who imports whom
 	$(BIN)/ruff check .

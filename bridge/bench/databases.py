@@ -61,12 +61,17 @@ class Databases:
 
     async def fresh(self, source: Path) -> str:
         """The URL of a new database with all that is in the SQLite file; the one before it is dropped."""
+        url = await self.empty()
+        assert self.name
+        await _fill(url, self.name, source)
+        return url
+
+    async def empty(self) -> str:
+        """The URL of a new database with nothing in it; the one before it is dropped."""
         await self.drop()
         self.name = PREFIX + secrets.token_hex(6)
         await _to_the_end(self._execute(f"CREATE DATABASE {self.name} TEMPLATE template0"))
-        url = own_url(self._url, self.name)
-        await _fill(url, self.name, source)
-        return url
+        return own_url(self._url, self.name)
 
     async def drop(self) -> None:
         """Drops the database of this run, if there is one, whoever is still connected to it."""

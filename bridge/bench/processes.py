@@ -80,7 +80,7 @@ async def end_process(process: asyncio.subprocess.Process, number: int = signal.
 
 
 class Child:
-    """A process of `bridge.bench` that obeys (see `child`)."""
+    """A process of a benchmark that obeys (see `child`)."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
@@ -89,10 +89,12 @@ class Child:
         self._log = log
 
     @classmethod
-    async def start(cls, name: str, folder: Path) -> Child:
-        """Starts `bridge.bench.NAME` and waits until it obeys; what it complains of is in the folder."""
-        log, command = folder / f"{name}.log", [sys.executable, "-m", f"bridge.bench.{name}"]
-        process = await spawn(command, log, compiled=folder / "compiled", talks=True)
+    async def start(
+        cls, name: str, folder: Path, *, package: str = "bridge.bench", more: Mapping[str, str] = _NOTHING
+    ) -> Child:
+        """Starts a module and waits until it obeys; what it complains of is in the folder. `more`: see `spawn`."""
+        log, command = folder / f"{name}.log", [sys.executable, "-m", f"{package}.{name}"]
+        process = await spawn(command, log, compiled=folder / "compiled", talks=True, more=more)
         child = cls(name, process, log)
         try:
             await child._hear(30)

@@ -1,0 +1,66 @@
+"""Pure: what Smartico's own book says of reports that came again, held against what was in flight when it happened.
+
+A report *came again* when the arrival before it had been answered. That may happen where the bridge was killed, or the
+connection was cut, between Smartico's answer and the commit that says "done": the report is still pending in the
+database, though Smartico has it. Such a one is *in flight*, and each kill or cut excuses one repeat of it. A repeat
+that nothing excuses is a defect.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from bridge.sim.smartico_ledger import Known
+
+__all__ = ["Moment", "Repeats", "count_repeats"]
+
+_ZOMBIES = 0.5  # seconds that a request may still lie at Smartico after its sender is dead
+_SHOWN = 5
+
+
+class Moment(Struct, frozen=True):
+    """A kill or a cut: when, and which reports were pending (the oldest of each message), as (message, status)."""
+
+    at: float
+    pending: Sequence[tuple[str, str]]
+
+
+class Repeats(Struct, frozen=True):
+    """`in_flight`: over all moments; `repeated` reports; `unexcused` ones among them, with examples."""
+
+    in_flight: int
+    repeated: int
+    unexcused: int
+    examples: list[str]
+
+
+def count_repeats(messages: Iterable[Known], moments: Iterable[Moment]) -> Repeats:
+    """Every report that came again, and whether a moment excuses it."""
+    known = {each.ext_message_id: each for each in messages}
+    excused = Counter(
+        item for moment in moments for item in moment.pending if _arrived(known, item, moment.at + _ZOMBIES)
+    )
+    in_flight = excused.total()
+    repeated, unexcused = 0, []
+    for each in known.values():
+        answered: dict[str, bool] = {}
+        for arrival in each.arrivals:
+            if answered.get(arrival.status):
+                repeated += 1
+                item = (each.ext_message_id, arrival.status)
+                excused[item] -= 1
+                if excused[item] < 0:
+                    unexcused.append(f"{item[0]}: {item[1]} was reported again")
+            answered[arrival.status] = arrival.answered
+    return Repeats(in_flight, repeated, len(unexcused), unexcused[:_SHOWN])
+
+
+def _arrived(known: dict[str, Known], item: tuple[str, str], until: float) -> bool:
+    """Whether Smartico had the report by then."""
+    message = known.get(item[0])
+    return message is not None and any(
+        arrival.status == item[1] and arrival.at <= until for arrival in message.arrivals
+    )
