@@ -17,7 +17,7 @@ RUN_STAMP := $(VENV)/.bridge-run
 DEV_STAMP := $(VENV)/.bridge-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format docs screenshots venv wheel lock clean
+.PHONY: help demo run test coverage lint format docs screenshots venv wheel lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -29,8 +29,12 @@ demo: $(RUN_STAMP) ## the whole product on this machine: no keys, no network
 run: $(RUN_STAMP) ## the service, with ./bridge.toml
 	@$(BIN)/bridge serve $(ARGS)
 
-test: $(DEV_STAMP) ## the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP) ## the tests, in two processes
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+coverage: $(DEV_STAMP) ## the tests of the core, which have to reach every branch of it
+	@$(BIN)/python -m pytest -q -n 2 tests/core --cov=bridge.core --cov-branch --cov-fail-under=100 \
+		--cov-report=term-missing:skip-covered
 
 lint: $(DEV_STAMP) ## style, types, and who imports whom
 	$(BIN)/ruff check .

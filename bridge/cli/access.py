@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
+    from bridge.cli.remote import RemoteBackend
     from bridge.flows.directory import ContactDraft, Erased
     from bridge.flows.review import Replayed
     from bridge.secret import Secret
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
     from bridge.store.tx import Store
     from bridge.web.api.reports import ReplayRequest
 
-__all__ = ["Backend", "find_owner", "open_for_changing", "open_for_reading", "prepare_database"]
+__all__ = [
+    "Backend",
+    "find_owner",
+    "open_for_changing",
+    "open_for_reading",
+    "open_service",
+    "prepare_database",
+]
 
 
 class Backend(Protocol):
@@ -95,13 +103,33 @@ async def open_for_changing(settings: Settings) -> AsyncIterator[Backend]:
         await backend.close()
 
 
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[RemoteBackend]:
+    """The running service, for what only it can do. Raises BridgeError where none runs here."""
+    owner = find_owner(settings)
+    if owner is None and settings.database.is_sqlite:
+        raise BridgeError("No service runs on this database: start one with bridge serve, then repeat it.")
+    backend = _open_remote(settings, owner or {"url": _own_url(settings)})
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+def _own_url(settings: Settings) -> str:
+    """Where a service with these settings answers on this machine: on PostgreSQL nobody owns the database."""
+    host = settings.server.host
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
 async def _open_local(settings: Settings) -> Backend:
     from bridge.cli.local import LocalBackend
 
     return await LocalBackend.open(settings)
 
 
-def _open_remote(settings: Settings, owner: dict[str, str]) -> Backend:
+def _open_remote(settings: Settings, owner: dict[str, str]) -> RemoteBackend:
     from bridge.cli.remote import RemoteBackend
 
     if "url" not in owner:
@@ -117,6 +145,6 @@ def _token(settings: Settings, url: str) -> Secret:
         if operator.role == "operator":
             return operator.token
     raise BridgeError(
-        f"A service owns the database, and changes go through it ({url}), but no operator may make them: add one with "
+        f"A service runs, and this goes through it ({url}), but no operator may do that: add one with "
         f'role = "operator" under [[ops.operators]] in {settings.file} and restart the service, or stop it first.'
     )

@@ -114,7 +114,7 @@ def _tell_next_steps(target: Path) -> None:
     click.echo(f"  3. bridge check{option}")
     click.echo(f"  4. bridge contacts import people.csv{option}")
     click.echo(f"  5. bridge serve{option}")
+    click.echo(f"  6. bridge send-test sms EXT_USER_ID{option}")
     click.echo(
-        "  6. In Smartico: the address is public_url with /smartico/sms, "
-        "the Authorization header is the one under gateways.sms."
+        f"  7. bridge smartico-values{option}: what to paste into Smartico, and what to give to the provider"
     )

@@ -63,6 +63,21 @@ class RemoteBackend:
         result = await self._call("POST", f"/api/review/{review_id}/dismiss", decision, Dismissed)
         return result.dismissed if result else None
 
+    async def send_test(self, gateway: str, ext_user_id: str, text: str) -> str:
+        """Stores a test message; gives its ext_message_id."""
+        path = f"/api/gateways/{quote(gateway, safe='')}/test"
+        reply = await self._exchange("POST", path, {"ext_user_id": ext_user_id, "text": text})
+        if reply.status != 200:
+            raise self._refused(reply)
+        return str(msgspec.json.decode(reply.body)["ext_message_id"])
+
+    async def message(self, ext_message_id: str) -> dict[str, Any]:
+        """A message with its timeline, as /api has it."""
+        found = await self._call("GET", f"/api/messages/{ext_message_id}", None, dict[str, Any])
+        if found is None:
+            raise BridgeError(f"The service at {self._url} does not know the message any more.")
+        return found
+
     async def close(self) -> None:
         await self._transport.close()
 
@@ -84,8 +99,7 @@ class RemoteBackend:
         if isinstance(outcome, Reply):
             return outcome
         raise BridgeError(
-            f"A service owns the database, but does not answer at {self._url} ({outcome.reason}): "
-            "try again, or stop it."
+            f"The service does not answer at {self._url} ({outcome.reason}): try again, start it, or stop it."
         )
 
     def _refused(self, reply: Reply) -> BridgeError:

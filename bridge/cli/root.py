@@ -24,8 +24,10 @@ from bridge.cli.init import init_command
 from bridge.cli.messages import messages_group
 from bridge.cli.reports import reports_group
 from bridge.cli.review import review_group
+from bridge.cli.send_test import send_test_command
 from bridge.cli.serve import serve_command
 from bridge.cli.simulate import simulate_command
+from bridge.cli.smartico_values import smartico_values_command
 from bridge.errors import BridgeError
 
 __all__ = ["bridge_group", "main"]
@@ -44,6 +46,8 @@ for _command in (
     init_command,
     check_command,
     serve_command,
+    smartico_values_command,
+    send_test_command,
     contacts_group,
     messages_group,
     reports_group,

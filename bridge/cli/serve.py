@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from bridge.cli.introduction import introduction
 from bridge.cli.options import config_option, read_settings
 from bridge.errors import BridgeError
 
@@ -63,7 +64,7 @@ def _run(settings: Settings, host: str, port: int, role: Role) -> None:
     from bridge.process import serve
 
     def started(service: Service) -> None:
-        click.echo(_introduction(settings, service))
+        click.echo(introduction(settings, service.url, role))
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, host=host, port=port, role=role, started=started))
@@ -76,8 +77,3 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.Loop
-
-
-def _introduction(settings: Settings, service: Service) -> str:
-    gateways = ", ".join(f"{each.name} → {each.provider}" for each in settings.gateways.values()) or "none"
-    return f"bridge serves {service.url}, database {settings.database_name()}, gateways: {gateways}"

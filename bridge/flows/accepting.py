@@ -106,16 +106,23 @@ class Accepting:
         self._make_id = make_id
 
     async def accept(
-        self, gateway: Gateway, raw: bytes, *, full: bool, headers: Mapping[str, str] | None = None
+        self,
+        gateway: Gateway,
+        raw: bytes,
+        *,
+        full: bool,
+        headers: Mapping[str, str] | None = None,
+        trial: bool = False,
     ) -> Stored | Refusal:
         """Stores what `raw` asks for. `full`: the gateway takes nothing new now, but repeats get their answer.
 
-        `headers` of the request, by name in lower case: of a Custom IM some are handed on.
+        `headers` of the request, by name in lower case: of a Custom IM some are handed on. `trial`: an operator asked
+        for it, not Smartico, so that nothing about it is reported.
         """
         request = decode_send(raw, gateway.type)
         if isinstance(request, Refusal):
             return request
-        draft = self._draft(gateway, _with_headers(gateway, request, headers or {}))
+        draft = self._draft(gateway, _with_headers(gateway, request, headers or {}), trial=trial)
         try:
             if self._platform is not None and isinstance(draft, _Draft) and draft.needs_contact and not full:
                 known = await self._store.read(lambda tx: messages.find_by_uid(tx, gateway.name, request.uid))
@@ -127,9 +134,12 @@ class Accepting:
             _log.error("a message could not be stored", gateway=gateway.name, error=error.sentence)
             return _LOST
 
-    def _draft(self, gateway: Gateway, request: SendRequest) -> _Draft | Refusal:
+    def _draft(self, gateway: Gateway, request: SendRequest, *, trial: bool) -> _Draft | Refusal:
         if gateway.type == "email" and "@" not in gateway.sender(request.sender):
             return Refusal(ErrorCode.INVALID, "from_email_address is missing")
+        if trial:
+            now = self._clock()
+            return _Draft(request, self._make_id(now), "", "", now)
         url = request.callback_url or gateway.fallback_callback_url
         if not url:
             return Refusal(

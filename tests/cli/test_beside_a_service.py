@@ -204,11 +204,13 @@ async def test_a_second_service_is_refused_and_the_first_stops_in_order(tmp_path
         assert (code, out) == (1, "")
         assert "Another process already serves" in err
         assert await stage.bridge.stop(signal.SIGINT) == 0
-        log = stage.bridge.log.read_text().splitlines()
-        (line,) = [each for each in log if each.startswith("bridge serves")]
-        assert stage.bridge.url in line
-        assert f"database {tmp_path / 'bridge.db'}" in line
-        assert f"{SMS.name} → revicom" in line
+        log = stage.bridge.log.read_text()
+        screen = log[log.index("bridge serves") :].splitlines()
+        assert stage.bridge.url in screen[0]
+        assert f"  database   {tmp_path / 'bridge.db'}, personal data not encrypted" in screen[1]
+        assert any(f"{SMS.name} → revicom (SMS): " in line for line in screen)
+        assert any("there is no [communications]" in line for line in screen)
+        assert not [secret for secret in SECRETS if secret in log]
 
 
 def test_while_a_command_owns_the_database_others_wait_or_read(bridge: Run, folder: Path) -> None:

@@ -45,7 +45,7 @@ def test_the_contract_has_every_command_of_this_version() -> None:
     """Names are exact, because scripts use them."""
     found = {" ".join(words) for words in commands(bridge_group) if words}
     assert found == {
-        "demo", "init", "check", "serve", "simulate", "bench",
+        "demo", "init", "check", "serve", "simulate", "bench", "send-test", "smartico-values",
         "contacts", "contacts import", "contacts show", "contacts timeline", "contacts delete",
         "messages", "messages find", "messages show",
         "reports", "reports list", "reports causes", "reports replay",

@@ -112,6 +112,8 @@ def test_any_bytes(body: bytes) -> None:
         (b'["\n"]', None),
         (b'["\\x"]', None),
         (b"[1]\0", None),
+        (b"[[1 2]]", None),
+        (b'[{"a": [1 2]}]', None),
     ],
     ids=lambda value: repr(value)[:30],
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.core.model import Status, id_from_text, id_tag, id_text, id_time, new_id
+from bridge.core.model import Status, first_id, id_from_text, id_tag, id_text, id_time, new_id
 
 TIMES = st.integers(0, 2**48 - 1)
 ENTROPY = st.integers(0, 2**74 - 1)
@@ -108,3 +108,12 @@ def test_the_eight_words_of_smartico() -> None:
         "unsubscribed",
         "clicked",
     }
+
+
+@pytest.mark.parametrize("at", [0, 1, 1_795_234_921_250, (1 << 48) - 1])
+def test_the_first_id_of_a_time(at: int) -> None:
+    """It is a bound: no id of that time lies below it, every earlier one does, and no time is too far away."""
+    assert first_id(at) <= new_id(at, 0)
+    assert at == 0 or new_id(at - 1, (1 << 74) - 1) < first_id(at)
+    assert first_id(-5) == first_id(0)
+    assert first_id(1 << 60) == first_id((1 << 48) - 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.retry import JITTER, doubling, scheduled
+from bridge.core.retry import JITTER, doubling, no_sooner, scheduled
 
 # The defaults of retry_schedule and not_found_schedule
 RETRY = [5, 15, 60, 300, 900, 3600, 7200, 14400, 28800, 43200]
@@ -52,3 +52,12 @@ def test_doubling_never_leaves_its_bounds(failures: int, first: float, longest: 
     wait = doubling(failures, first=first, longest=longest)
     assert 0 < wait <= longest
     assert wait <= doubling(failures + 1, first=first, longest=longest)
+
+
+@pytest.mark.parametrize(
+    ("delay", "wanted", "waited"),
+    [(5, None, 5), (5, 3, 5), (5, 60, 60), (5, 10**9, 3600), (7200, 10**9, 7200)],
+)
+def test_what_a_peer_asks_for(delay: float, wanted: float | None, waited: float) -> None:
+    """A peer may make a wait longer, up to an hour, and never shorter."""
+    assert no_sooner(delay, wanted) == waited

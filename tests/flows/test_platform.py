@@ -366,7 +366,7 @@ async def test_a_platform_that_is_away_is_left_alone(scene: Scene) -> None:
 
 async def test_many_new_users_at_once(scene: Scene) -> None:
     """They are asked for 64 at a time, and all are answered; beyond the bound nobody waits."""
-    platform = scene.platform(max_questions=200)
+    platform = scene.platform(max_questions=200, timeout_seconds=30)
     scene.line.free.clear()
     asking = [asyncio.create_task(platform.find(f"nobody{number}")) for number in range(250)]
     await scene.line.arrived.wait()

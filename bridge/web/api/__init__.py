@@ -14,6 +14,7 @@ from bridge.web.api.review import review_routes
 from bridge.web.api.stats import stats_routes
 from bridge.web.api.status import status_routes
 from bridge.web.api.timeline import timeline_routes
+from bridge.web.api.trial import trial_routes
 from bridge.web.context import WebContext
 
 __all__ = ["api_routes"]
@@ -32,4 +33,5 @@ def api_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         *export_routes(ctx),
         *stats_routes(ctx),
         *status_routes(ctx),
+        *trial_routes(ctx),
     ]

@@ -37,6 +37,7 @@ class Step(Struct, frozen=True):
 
 def story_of(timeline: Sequence[dict[str, Any]]) -> list[Step]:
     """The steps in their order."""
+    trial = any(entry["kind"] == "test" for entry in timeline)
     steps: list[Step] = []
     before: Millis | None = None
     day = ""
@@ -49,9 +50,7 @@ def story_of(timeline: Sequence[dict[str, Any]]) -> list[Step]:
         another = str(entry["at"])[:10]
         day, another = another, "" if another == day else another
         after = duration(passed) if before is not None and passed else ""
-        steps.append(
-            Step(entry, kind_word(str(entry["kind"])), _text(entry), _tone(entry), after, gap, another)
-        )
+        steps.append(Step(entry, _title(entry, trial=trial), _text(entry), _tone(entry), after, gap, another))
         before = at
     return steps
 
@@ -89,6 +88,12 @@ def summary(message: dict[str, Any]) -> str:
         "submitted": "The provider has it; nothing else is known yet.",
         "sent": "The provider sent it on; whether it arrived is not known yet.",
     }.get(state, "")
+
+
+def _title(entry: dict[str, Any], *, trial: bool) -> str:
+    if trial and entry["kind"] == "accepted":
+        return "An operator asked for it, and it was stored"
+    return kind_word(str(entry["kind"]))
 
 
 def _at(entry: dict[str, Any]) -> Millis:

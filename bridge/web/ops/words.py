@@ -75,6 +75,7 @@ _KINDS = {
     "dismissed": "The review was closed",
     "message": "Message",
     "opt_out": "Channel",
+    "test": "It is a test: Smartico is told nothing",
     "revealed": "Somebody looked at the address",
 }
 
