@@ -11,12 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.app import Service
-from bridge.assembly import open_database
-from bridge.settings import parse_settings
 from bridge.store.stats import Dimension
 from tests.docs.pages import blocks, page
-from tests.web.conftest import OPERATOR, SETTINGS
+from tests.docs.served import serving
 
 PAGE = page("api.md")
 ID = "0199c0de-0000-7000-8000-000000000001"
@@ -39,13 +36,8 @@ def request(words: list[str]) -> tuple[str, str, str | None]:
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service on SQLite, with the token of an operator."""
-    text = SETTINGS.replace("{database}", "sqlite:///bridge.db")
-    settings = parse_settings(text, file="bridge.toml", base_dir=tmp_path, environ={})
-    service = Service(settings, await open_database(settings), host="127.0.0.1", port=0)
-    await service.start()
-    async with httpx.AsyncClient(base_url=service.url, headers=OPERATOR) as client:
+    async with serving(tmp_path) as client:
         yield client
-    await service.stop()
 
 
 async def test_every_address_is_there(client: httpx.AsyncClient) -> None:
