@@ -97,7 +97,7 @@ def test_every_mention_of_a_command_is_right(page: str, text: str) -> None:
     if first == "make":
         assert rest[0] in TARGETS
         return
-    words = [word for word in rest if re.fullmatch(r"[a-z]+(\|[a-z]+)*", word)]
+    words = [word for word in rest if re.fullmatch(r"[a-z][a-z-]*(\|[a-z][a-z-]*)*", word)]
     options = {word for word in rest if word.startswith("--")}
     for each in alternatives(words):
         command, _ = find(each)

@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from base64 import b64encode
 from pathlib import Path
+
+import httpx
 
 from bridge.core.mapping import read_vocabulary
 from bridge.core.model import Mark, State
 from bridge.tables import load_mapping, load_vocabulary
 from tests.docs.pages import ROOT, arguments, blocks, first_cells, fits, page, section, spans
+from tests.docs.served import serving
 
 PAGE = page("mapping.md")
 TOML = blocks(PAGE, "toml")
+BASIC = f"Basic {b64encode(b'revicom:password-of-callbacks').decode()}"
+
+
+def write_example(folder: Path) -> None:
+    """The copy of the page: the shipped table, and the row of the example."""
+    row, _, _ = TOML
+    rows, codes = (ROOT / "mappings" / "revicom.toml").read_text(encoding="utf-8").split("[error_codes]")
+    (folder / "revicom.toml").write_text(f"{rows}{row}\n[error_codes]{codes}", encoding="utf-8")
 
 
 def test_the_example_is_a_row_that_counts(tmp_path: Path) -> None:
     """The steps of the page, done: the copy has the new pair and all of the shipped ones, and others stay shipped."""
-    row, _, _ = TOML
-    shipped = (ROOT / "mappings" / "revicom.toml").read_text(encoding="utf-8")
-    rows, codes = shipped.split("[error_codes]")
-    (tmp_path / "revicom.toml").write_text(f"{rows}{row}\n[error_codes]{codes}", encoding="utf-8")
+    write_example(tmp_path)
     before, after = load_mapping("revicom", None), load_mapping("revicom", tmp_path)
     assert not before.knows("delivered", "expired")
     assert after.meaning("delivered", "expired") is State.FAILED
     assert {pair: after.rows[pair] for pair in before.rows} == before.rows
     assert load_mapping("sendgrid", tmp_path) == load_mapping("sendgrid", None)
+
+
+async def review(client: httpx.AsyncClient) -> list[tuple[int, str, str]]:
+    items = (await client.get("/api/review")).json()["items"]
+    return [(item["id"], item["kind"], item["cause"]) for item in items]
+
+
+async def test_the_way_of_a_new_word(tmp_path: Path) -> None:
+    """A callback with the word of the example is under review; with the table, after a restart, a replay settles it."""
+    element = {"message_uuid": "0199c0de-1", "callback_event": "delivered", "status": "expired"}
+    near = {"X-Forwarded-For": "185.203.96.7", "Authorization": BASIC}
+    async with serving(tmp_path) as client:
+        assert (await client.post("/callbacks/revicom", json=[element], headers=near)).status_code == 200
+        async with asyncio.timeout(20):
+            while not await review(client):
+                await asyncio.sleep(0.05)
+        ((number, *what),) = await review(client)
+        assert what == ["unmapped", "delivered/expired"]
+        again = (await client.post(f"/api/review/{number}/replay")).json()
+        assert again == {"matched": 1, "replayed": 0}
+    (tmp_path / "tables").mkdir()
+    write_example(tmp_path / "tables")
+    async with serving(tmp_path, 'mappings_dir = "tables"') as client:
+        assert (await client.post(f"/api/review/{number}/replay")).json() == {"matched": 1, "replayed": 1}
+        assert await review(client) == []
 
 
 def test_the_codes_of_the_example(tmp_path: Path) -> None:
