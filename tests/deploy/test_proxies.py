@@ -41,7 +41,10 @@ SEND = {"Authorization": "secret-of-sms"}
 
 def together(test: Test) -> Test:
     """All with one service, which takes seconds to start."""
-    return cast("Test", pytest.mark.e2e(pytest.mark.asyncio(loop_scope="module")(test)))
+    marks = (pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module"))
+    for mark in marks:
+        test = cast("Test", mark(test))
+    return test
 
 
 def text_of(name: str) -> str:
@@ -249,7 +252,6 @@ async def test_no_log_has_a_query(proxy: Proxy) -> None:
 
 
 @together
-@pytest.mark.timeout(180)
 async def test_one_of_two_instances_stops(tmp_path: Path, bridge: BridgeProcess) -> None:
     """Behind Caddy sends are answered while one of two instances stops, and within seconds all by the other."""
     other = BridgeProcess(tmp_path, "http://127.0.0.1:9")
