@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.stage import PHONES, Stage, eventually, open_stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]  # three starts of a process
 FORMER, PRESENT = (b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 
 
@@ -35,14 +35,7 @@ async def test_the_key_is_changed_while_messages_go_out(tmp_path: Path) -> None:
     async with open_stage(tmp_path, database=former) as stage:
         ids = [await stage.send()]
         await eventually(partial(stage.has_statuses, ids[0], ["accepted", "delivered"]))
-        stage.bridge.settings.write_text(stage.bridge.settings.read_text().replace(former, both))
-        if (
-            "sqlite:" in stage.bridge.settings.read_text()
-        ):  # the service has the former key alone, and is asked
-            code, _, err = await stage.bridge.command("keys", "rotate")
-            assert code == 1
-            assert "restart it with the new settings" in err
-        await restart(stage, both, both)
+        await restart(stage, former, both)
         ids += [await stage.send() for _ in range(5)]
         code, out, err = await stage.bridge.command("keys", "rotate")
         assert (code, err) == (0, "")
@@ -53,7 +46,4 @@ async def test_the_key_is_changed_while_messages_go_out(tmp_path: Path) -> None:
         for each in ids:
             await eventually(partial(stage.has_learned, each, ["accepted", "delivered"]))
         assert await found(stage, "player1") == ids
-        code, out, _ = await stage.bridge.command("keys", "status")
-        assert code == 0
-        assert "Nothing is left to do." in out
         assert stage.provider_has(len(ids))

@@ -358,12 +358,12 @@ async def test_it_gives_up_while_others_go_on_with_the_former_key(used: Store, e
 async def test_what_no_key_opens_stays(used: Store, engine: Engine) -> None:
     """Values that were sealed with a key that nobody has are counted, and stop no others; empty ones are no values."""
     stranger = Vault(b"", bytes(32)).seal(b"x")
-    await used.write(lambda tx: tx.select("UPDATE texts SET body = ?", (stranger,)))
+    await used.write(lambda tx: tx.select("UPDATE texts SET body = ?", (stranger,)))  # two of them
     await used.write(lambda tx: tx.select("UPDATE batches SET body = ?", (b"",)))
     await used.close()
     store = await engine(NEW_KEY, PII_KEY)
-    assert (await rotate(store)).unreadable == 1
-    assert await store.read(lambda tx: tx.select("SELECT body FROM texts", ())) == [(stranger,)]
+    assert (await rotate(store)).unreadable == 2
+    assert await store.read(lambda tx: tx.select("SELECT DISTINCT body FROM texts", ())) == [(stranger,)]
     assert await store.read(lambda tx: tx.select("SELECT body FROM batches", ())) == [(b"",)]
     await store.close()
 
