@@ -207,12 +207,13 @@ class _Settling:
 
     async def _watch_late(self) -> None:
         """Messages that the provider took so late that those of their age may have been looked at for their silence."""
-        after = self._rules.silent_after()
-        after_ms = after.get(self._provider)
-        if after_ms is not None:
-            taken = dict.fromkeys(each for each, _ in self._accepted)
-            late = [each for each in taken if id_time(each) + after_ms // 2 <= self._now]
-            await silence.watch(self._tx, [(each, self._provider, self._now) for each in late], after)
+        rules = self._rules.provider_rules.get(self._provider)
+        after_ms = rules.silent_after_ms if rules else 0
+        taken = dict.fromkeys(each for each, _ in self._accepted)
+        late = [each for each in taken if after_ms and id_time(each) + after_ms // 2 <= self._now]
+        if late:
+            found = [(each, self._provider, self._now) for each in late]
+            await silence.watch(self._tx, found, {self._provider: after_ms})
 
     async def result(self, message_id: MessageId, result: Result) -> None:
         match result:
