@@ -171,9 +171,9 @@ def decided_at(rules: Rules, provider: str, send: Send) -> Millis:
 
 
 def _taken_state(rules: Rules, provider: str) -> State:
-    """What a message is once this provider took it."""
-    mapping = rules.mappings[provider]
-    happening = mapping.meaning(*_TAKEN) if mapping.knows(*_TAKEN) else State.SUBMITTED
+    """What a message is once this provider took it; one that left the settings takes none."""
+    mapping = rules.mappings.get(provider)
+    happening = mapping.meaning(*_TAKEN) if mapping and mapping.knows(*_TAKEN) else State.SUBMITTED
     return happening if isinstance(happening, State) else State.SUBMITTED
 
 
@@ -203,6 +203,8 @@ class _Settling:
         await self._watch_late()
         due = await self._saving.write()
         roots = [provider_message_id for _, provider_message_id in self._accepted]
+        if not roots:
+            return due
         return due + await adopt_orphans(self._tx, self._rules, self._provider, roots, self._now)
 
     async def _watch_late(self) -> None:
