@@ -171,9 +171,9 @@ def decided_at(rules: Rules, provider: str, send: Send) -> Millis:
 
 
 def _taken_state(rules: Rules, provider: str) -> State:
-    """What a message is once this provider took it."""
-    mapping = rules.mappings[provider]
-    happening = mapping.meaning(*_TAKEN) if mapping.knows(*_TAKEN) else State.SUBMITTED
+    """What a message is once this provider took it; one that left the settings takes none."""
+    mapping = rules.mappings.get(provider)
+    happening = mapping.meaning(*_TAKEN) if mapping and mapping.knows(*_TAKEN) else State.SUBMITTED
     return happening if isinstance(happening, State) else State.SUBMITTED
 
 
@@ -203,16 +203,19 @@ class _Settling:
         await self._watch_late()
         due = await self._saving.write()
         roots = [provider_message_id for _, provider_message_id in self._accepted]
+        if not roots:
+            return due
         return due + await adopt_orphans(self._tx, self._rules, self._provider, roots, self._now)
 
     async def _watch_late(self) -> None:
         """Messages that the provider took so late that those of their age may have been looked at for their silence."""
-        after = self._rules.silent_after()
-        after_ms = after.get(self._provider)
-        if after_ms is not None:
-            taken = dict.fromkeys(each for each, _ in self._accepted)
-            late = [each for each in taken if id_time(each) + after_ms // 2 <= self._now]
-            await silence.watch(self._tx, [(each, self._provider, self._now) for each in late], after)
+        rules = self._rules.provider_rules.get(self._provider)
+        after_ms = rules.silent_after_ms if rules else 0
+        taken = dict.fromkeys(each for each, _ in self._accepted)
+        late = [each for each in taken if after_ms and id_time(each) + after_ms // 2 <= self._now]
+        if late:
+            found = [(each, self._provider, self._now) for each in late]
+            await silence.watch(self._tx, found, {self._provider: after_ms})
 
     async def result(self, message_id: MessageId, result: Result) -> None:
         match result:

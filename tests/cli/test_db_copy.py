@@ -272,7 +272,7 @@ def test_the_end_says_what_to_do_next(bridge: Run, source: Path, target: str) ->
     """How much was copied, that it was compared, and neither user nor password of the address."""
     result = bridge("db", "copy", "--to", target.replace("bridge@", "bridge:hunter2@"))
     assert result.code == 0
-    assert "rows of 22 tables are now in postgresql://127.0.0.1:" in result.out
+    assert "rows of 23 tables are now in postgresql://127.0.0.1:" in result.out
     assert "the check found them equal" in result.out
     assert "set database.url" in result.out
     assert "hunter2" not in result.out + result.err
@@ -291,7 +291,7 @@ def test_on_a_terminal_there_is_a_bar(bridge: Run, source: Path, target: str) ->
     os.close(ours)
     assert done.returncode == 0
     assert "━".encode() in drawn
-    assert b"rows of 22 tables" in done.stdout
+    assert b"rows of 23 tables" in done.stdout
 
 
 def test_nothing_is_copied_while_a_service_runs(bridge: Run, source: Path, target: str) -> None:

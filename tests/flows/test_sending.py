@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from bridge.core.model import MessageId
 from bridge.flows import directory, sending
 from bridge.providers.protocol import Found, LookupResult, NoTrace, NotTaken, PerhapsTaken
@@ -91,3 +93,14 @@ async def test_a_crash_leads_to_the_look_up_and_never_straight_out_again(desk: D
     assert (await desk.show(message_id)).state == "unknown"
     (due,) = await desk.store.read(lambda tx: sends.due_lookups(tx, "revicom", desk.now, 10))
     assert due.message_id == message_id
+
+
+async def test_messages_of_a_provider_that_left_the_settings_expire(desk: Desk) -> None:
+    """What still waited for it fails when it is too old; the upkeep pump does not stumble over it."""
+    message_id = await desk.accept()
+    rules = replace(desk.rules, providers={}, provider_rules={}, mappings={})
+    later = desk.now + 25 * LONG
+    count, _ = await desk.store.write(lambda tx: sending.expire(tx, rules, "revicom", later))
+    assert count == 1
+    assert await desk.owed(message_id) == ["failed"]
+    assert await phase(desk, message_id) is None
