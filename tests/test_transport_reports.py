@@ -287,6 +287,12 @@ async def test_interim_headers_are_not_those_of_the_answer(transport: ReportTran
         assert await get(transport, peer.url) == Reply(200, b"ok", {"content-length": "2"})
 
 
+async def test_interim_answers_without_end(transport: ReportTransport) -> None:
+    """Together they may be as large as a head, and no larger: long before the time is over it is enough."""
+    async with listening(says(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000)) as peer:
+        assert await get(transport, peer.url, 30.0) == NoReply("the answer is too large")
+
+
 async def test_an_answer_that_ends_with_its_connection(transport: ReportTransport) -> None:
     """Without a length the end of the connection is the end of the answer, which may be empty."""
     async with listening(says(b"HTTP/1.1 200 OK\r\n\r\n", b"as much ", b"as came", close=True)) as peer:
