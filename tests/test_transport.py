@@ -7,12 +7,15 @@ import contextlib
 import gzip
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from bridge.core.exchange import NoConnection, NoReply, Reply, Request
+from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request
+from bridge.sim.smtp_certificate import make_certificate, server_context
 from bridge.transport import MAX_ANSWER, ProviderTransport, ReportTransport, Transport
 from bridge.transport.addresses import is_public
 
@@ -28,7 +31,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def listening(talk: Talk) -> AsyncIterator[Peer]:
+async def listening(talk: Talk, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
     """A server on a free port that reads a request's head, then talks as told."""
     peer = Peer()
 
@@ -42,9 +45,9 @@ async def listening(talk: Talk) -> AsyncIterator[Peer]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
-        peer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        peer.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield peer
 
 
@@ -86,6 +89,25 @@ async def test_nobody_listens(transport: Transport) -> None:
     async with listening(silence) as peer:
         url = peer.url
     assert isinstance(await transport.exchange(Request("GET", url, 2.0)), NoConnection)
+
+
+@pytest.mark.parametrize("kind", ["provider", "report"])
+async def test_whom_both_clients_trust(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificates of the system, which SSL_CERT_FILE names; of another one they say that it is not valid."""
+
+    async def ask(url: str) -> Outcome:
+        made = ProviderTransport(4) if kind == "provider" else ReportTransport(public_only=False)
+        try:
+            return await made.exchange(Request("GET", url, 10.0))
+        finally:
+            await made.close()
+
+    certificate, key = make_certificate(tmp_path)
+    async with listening(answer(b"HTTP/1.1 200 OK\r\n"), tls=server_context(certificate, key)) as peer:
+        assert await ask(peer.url) == NoConnection("the certificate of the peer is not valid")
+        assert peer.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert isinstance(await ask(peer.url), Reply)
 
 
 async def test_a_reset_is_doubt_and_the_request_is_not_repeated(transport: Transport) -> None:

@@ -287,6 +287,12 @@ async def test_interim_headers_are_not_those_of_the_answer(transport: ReportTran
         assert await get(transport, peer.url) == Reply(200, b"ok", {"content-length": "2"})
 
 
+async def test_interim_answers_without_end(transport: ReportTransport) -> None:
+    """Together they may be as large as a head, and no larger: long before the time is over it is enough."""
+    async with listening(says(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000)) as peer:
+        assert await get(transport, peer.url, 30.0) == NoReply("the answer is too large")
+
+
 async def test_an_answer_that_ends_with_its_connection(transport: ReportTransport) -> None:
     """Without a length the end of the connection is the end of the answer, which may be empty."""
     async with listening(says(b"HTTP/1.1 200 OK\r\n\r\n", b"as much ", b"as came", close=True)) as peer:
@@ -377,7 +383,7 @@ async def test_a_body_over_the_bound(transport: ReportTransport, *, chunked: boo
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_a_body_of_some_size_is_read_whole(transport: ReportTransport, *, at_once: bool) -> None:
     """A body below the limit arrives whole, whether it comes in one segment with its head or after it."""
-    large = b"x" * 1_000_000
+    large = b"x" * 200_000
     head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(large)
     async with listening(says(head + large) if at_once else says(head, large)) as peer:
         assert await body(transport, peer.url) == large

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -67,6 +68,7 @@ class Book:
     accepted: set[str] = field(default_factory=set)
     memory: list[tuple[float, float]] = field(default_factory=list)  # second, MiB
     recovered: dict[str, float] = field(default_factory=dict)
+    cpu: float = 0.0  # seconds, during the flood
     failed: int = 0
     lost: int = 0
     twice: int = 0
@@ -181,6 +183,12 @@ def resident(pid: int) -> float:
     return int(text.partition("VmRSS:")[2].split(None, 1)[0]) / 1024
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def ready(port: int) -> None:
     end = time.perf_counter() + PATIENCE
     while time.perf_counter() < end:
@@ -231,7 +239,9 @@ async def measure(options: argparse.Namespace, folder: Path) -> Book:
             bench = Bench(options, port, process.pid, f"{smartico.url}/callback")
             watching = asyncio.create_task(bench.watch())
             await asyncio.sleep(1)
+            before = cpu_seconds(process.pid)
             await bench.flood()
+            bench.book.cpu = cpu_seconds(process.pid) - before
             await asyncio.gather(
                 bench.recover("sends", bench.send, "send: error_code 0"),
                 bench.recover("callbacks", bench.post, "callback: HTTP 200"),
@@ -267,6 +277,8 @@ def show(options: argparse.Namespace, book: Book) -> None:
         p50, p99 = times[len(times) // 2], times[min(len(times) - 1, round(0.99 * len(times)))]
         print(f"{kind:24} {len(times):9,} {p50 * 1000:9,.1f} {p99 * 1000:9,.1f} {times[-1] * 1000:9,.1f}")
     print(f"{'without an answer':24} {book.failed:9,}")
+    answers = sum(map(len, book.took.values()))
+    print(f"CPU of the service: {book.cpu:.1f} s, {book.cpu / max(1, answers) * 1000:.2f} ms an answer")
     step = max(1, len(book.memory) // 8)
     print("MiB: " + ", ".join(f"{at:.0f} s {mib:.0f}" for at, mib in book.memory[::step]))
     print(
@@ -298,7 +310,13 @@ def main() -> None:
         book = asyncio.run(measure(options, Path(folder)))
     if options.json:
         kinds = {kind: {"count": len(times), "seconds": sorted(times)} for kind, times in book.took.items()}
-        rest = {"memory": book.memory, "recovered": book.recovered, "lost": book.lost, "twice": book.twice}
+        rest = {
+            "memory": book.memory,
+            "recovered": book.recovered,
+            "cpu": book.cpu,
+            "lost": book.lost,
+            "twice": book.twice,
+        }
         print(json.dumps({"answers": kinds, "failed": book.failed, "accepted": len(book.accepted), **rest}))
     else:
         show(options, book)

@@ -12,7 +12,7 @@ from typing import cast
 import httptools
 
 from bridge.core.exchange import NoReply, Outcome, Reply
-from bridge.transport.protocol import MAX_ANSWER
+from bridge.transport.protocol import MAX_REPORT_ANSWER
 
 __all__ = ["Connection"]
 
@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
         ):  # an interim answer: the real one follows, or more and more of these
             self._begin(self._size)
             return
-        if self._body_size > MAX_ANSWER:
+        if self._body_size > MAX_REPORT_ANSWER:
             return  # `data_received` ends it
         keep = self._parser.should_keep_alive()
         self._end(self._reply())
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
     def _is_too_large(self) -> bool:
         if not self._in_body:
             return self._size > _MAX_HEAD
-        return self._body_size > MAX_ANSWER or self._size > MAX_ANSWER + _MAX_HEAD
+        return self._body_size > MAX_REPORT_ANSWER or self._size > MAX_REPORT_ANSWER + _MAX_HEAD
 
     def _is_unframed(self) -> bool:
         framed = "content-length" in self._headers or "transfer-encoding" in self._headers

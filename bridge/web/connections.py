@@ -75,8 +75,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if not self._reading:
             self._begin()
-        self._head_bytes += len(data) if self._in_head else 0
         super().data_received(data)
+        self._head_bytes += len(data) if self._in_head else 0  # the piece in which it began counts, too
         if self._in_head and self._head_bytes > self.limits.head_bytes and not self.transport.is_closing():
             self._refuse(_LARGE_HEAD)
 

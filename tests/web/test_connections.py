@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 
 from bridge.web.connections import Limits
 from bridge.web.server import WebServer, bind
@@ -202,6 +203,18 @@ async def test_a_head_that_is_too_large(running: Running, make: Callable[[], byt
     assert answer.startswith(b"HTTP/1.1 431 ") or not answer
     assert await running.serves()
     await running.until_open(0)
+
+
+def test_a_large_head_in_one_piece() -> None:
+    """uvloop reads 256 KiB at once: what came in one piece counts as well."""
+
+    async def run() -> None:
+        async with serving(SMALL) as running:
+            line = await running.connect()
+            await line.say(GET[:-2] + b"x: y\r\n" * 10_000)
+            assert (await line.ended()).startswith(b"HTTP/1.1 431 ")
+
+    uvloop.run(run())
 
 
 async def test_no_http_at_all(running: Running) -> None:
