@@ -14,10 +14,10 @@ from bridge.bench.processes import end_process, spawn, tail
 from bridge.errors import BridgeError
 from bridge.sim import free_port
 
-__all__ = ["ROOT", "Bridge"]
+__all__ = ["ROOT", "START", "Bridge"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_START = 240.0  # seconds; the first one compiles the program, on a machine that may be busy
+START = 240.0  # seconds; the first one compiles the program, on a machine that may be busy
 
 
 class Bridge:
@@ -46,7 +46,7 @@ class Bridge:
 
     async def ready(self) -> bool:
         """Waits until it is ready; False where it died before, as it was told to."""
-        end = asyncio.get_running_loop().time() + _START
+        end = asyncio.get_running_loop().time() + START
         async with httpx.AsyncClient(timeout=5) as client:
             while self.running:
                 try:
@@ -55,7 +55,7 @@ class Bridge:
                 except httpx.HTTPError:
                     pass  # it does not listen yet
                 if asyncio.get_running_loop().time() > end:
-                    raise BridgeError(f"{self.name} is not ready after {_START:.0f} s: {tail(self._log)}")
+                    raise BridgeError(f"{self.name} is not ready after {START:.0f} s: {tail(self._log)}")
                 await asyncio.sleep(0.02)
         assert self._process is not None
         if self._process.returncode != -9:

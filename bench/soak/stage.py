@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from bench.soak.bridges import ROOT, Bridge
+from bench.soak.bridges import ROOT, START, Bridge
 from bench.soak.databases import Database
 from bench.soak.gate import Gate
 from bench.soak.scene import CONTACTS, OPERATOR_TOKEN, Settings
@@ -121,7 +121,9 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     """All started and ready, with contacts; ended again at the end. `more`: further `scene.Settings`."""
     async with AsyncExitStack() as stack:
-        peers = await Child.start("peers", folder, package="bench.soak", more={"PYTHONPATH": str(ROOT)})
+        peers = await Child.start(
+            "peers", folder, package="bench.soak", within=START, more={"PYTHONPATH": str(ROOT)}
+        )
         stack.push_async_callback(peers.stop)
         urls = await peers.ask(
             "open", surfaces=surfaces, seed=seed, step_seconds=step_seconds, faults=faults, outcome=outcome

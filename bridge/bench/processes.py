@@ -59,11 +59,11 @@ async def spawn(
 
 
 def _environment(compiled: Path) -> dict[str, str]:
-    """Ours. Where Python may leave no compiled files beside the program, they get a place of their own, so that only
-    the first of many starts is slow."""
+    """Ours. Where Python may leave no compiled files beside the program, they get a place of their own (unless the
+    environment names one), so that only the first of many starts is slow."""
     environ = dict(os.environ)
     if environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-        environ["PYTHONPYCACHEPREFIX"] = str(compiled)
+        environ.setdefault("PYTHONPYCACHEPREFIX", str(compiled))
     return environ
 
 
@@ -90,14 +90,20 @@ class Child:
 
     @classmethod
     async def start(
-        cls, name: str, folder: Path, *, package: str = "bridge.bench", more: Mapping[str, str] = _NOTHING
+        cls,
+        name: str,
+        folder: Path,
+        *,
+        package: str = "bridge.bench",
+        within: float = 30.0,
+        more: Mapping[str, str] = _NOTHING,
     ) -> Child:
         """Starts a module and waits until it obeys; what it complains of is in the folder. `more`: see `spawn`."""
         log, command = folder / f"{name}.log", [sys.executable, "-m", f"{package}.{name}"]
         process = await spawn(command, log, compiled=folder / "compiled", talks=True, more=more)
         child = cls(name, process, log)
         try:
-            await child._hear(30)
+            await child._hear(within)
         except BaseException:
             await child.stop()
             raise
