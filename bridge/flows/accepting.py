@@ -18,6 +18,7 @@ from bridge.core.content import CustomExtra, pack
 from bridge.core.model import MessageId, Millis
 from bridge.errors import StoreError
 from bridge.flows.platform import Platform
+from bridge.log import Seldom
 from bridge.pii import normalise_email
 from bridge.smartico import ErrorCode, Refusal, SendRequest, check_callback_url, decode_send
 from bridge.store import contacts, messages
@@ -29,6 +30,7 @@ from bridge.store.tx import Store, Tx
 __all__ = ["Accepting", "Gateway", "Stored"]
 
 _log = structlog.get_logger()
+_FAILED = Seldom()
 
 
 class Gateway(Struct, frozen=True):
@@ -124,7 +126,10 @@ class Accepting:
                 draft = await _asked_platform(self._platform, draft)
             return await self._together.add(_Asked(gateway, request, draft, full))
         except StoreError as error:
-            _log.error("a message could not be stored", gateway=gateway.name, error=error.sentence)
+            if times := _FAILED.count():
+                _log.error(
+                    "a message could not be stored", gateway=gateway.name, error=error.sentence, times=times
+                )
             return _LOST
 
     def _draft(self, gateway: Gateway, request: SendRequest) -> _Draft | Refusal:

@@ -45,7 +45,8 @@ class Limited(Full):
 
     async def fill(self, stage: Stage) -> None:
         await stage.bridge.stop()
-        await stage.bridge.start(max_file_bytes=700_000)
+        size = (stage.bridge.folder / "bridge.db").stat().st_size
+        await stage.bridge.start(max_file_bytes=size + 100_000)
 
     async def make_room(self, stage: Stage) -> None:
         stage.bridge.lift_limit()
