@@ -241,7 +241,7 @@ class BridgeProcess:
     async def ended(self) -> int:
         """Waits until it has ended by itself; gives the exit code."""
         assert self._process is not None
-        return await asyncio.wait_for(self._process.wait(), 20)
+        return await asyncio.wait_for(self._process.wait(), 40)
 
     async def _ready(self) -> bool:
         assert self._process is not None

