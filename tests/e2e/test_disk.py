@@ -88,6 +88,18 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
     subprocess.run([umount, "-l", str(folder)], check=True)
 
 
+async def taken(stage: Stage, user: str) -> str:
+    """Sends one message, again and again until it is taken; gives its ext_message_id."""
+    while True:
+        answer = await stage.smartico.send(
+            stage.bridge.url, SMS, user, text="x" * 20_000, im_uid=f"uid of {user}"
+        )
+        if answer.error_code == 0:
+            return str(answer.ext_message_id)
+        assert answer.error_code == 9, answer
+        await asyncio.sleep(0.3)
+
+
 async def readiness(stage: Stage) -> tuple[int, dict[str, Any]]:
     answer = await stage.api.get("/readyz")
     return answer.status_code, answer.json()
@@ -110,21 +122,16 @@ async def test_a_disk_that_fills_up_and_has_room_again(full: tuple[Path, Full]) 
     )
     faults = SmarticoFaults(slow=0.5, slow_seconds=0.5)
     async with open_stage(folder, provider=config, smartico_faults=faults) as stage:
-
-        def sender(user: str) -> asyncio.Task[str]:
-            """Smartico repeats what is answered with error_code 9 until it is taken."""
-            return asyncio.create_task(stage.send(user, text="x" * 20_000))
-
-        early = [sender(user) for user in USERS[:20]]
+        early = [asyncio.create_task(taken(stage, user)) for user in USERS[:20]]
         await eventually(lambda: stage.provider.load.highest >= 1)
         await disk.fill(stage)
-        late = [sender(user) for user in USERS[20:80]]
+        late = [asyncio.create_task(taken(stage, user)) for user in USERS[20:80]]
 
-        async def unready() -> bool:
-            return (await readiness(stage))[0] == 503
+        async def unready() -> str:
+            status, said = await readiness(stage)
+            return str(said["reason"]) if status == 503 else ""
 
-        await eventually(unready)
-        reason = (await readiness(stage))[1]["reason"]
+        reason = await eventually(unready)
         assert "The database cannot be used now" in reason
         assert "room" in reason
         elements = [{"message_uuid": f"u-{number}", "pad": "x" * 200} for number in range(300)]

@@ -19,6 +19,7 @@ import pytest
 
 from bridge.errors import StoreError
 from bridge.store.sqlite import backup, latest_version, open_reader, open_store, read_owner, schema_version
+from bridge.store.sqlite.contents import open_contents
 from bridge.store.tx import Job, Tx
 
 KEY = b64encode(bytes(range(32))).decode()
@@ -456,6 +457,16 @@ async def test_a_backup_that_fails_leaves_nothing(database: Path, tmp_path: Path
     with pytest.raises(StoreError, match="failed"):
         backup(database, tmp_path / "nowhere" / "copy.db")
     backup(database, tmp_path / "copy.db")
+
+
+async def test_tables_of_others_are_not_copied(database: Path) -> None:
+    """litestream keeps two tables in the file, which PostgreSQL need not have."""
+    await make(database)
+    edit(database, "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)")
+    with open_contents(database) as contents:
+        names = {table.name for table in contents.tables}
+    assert {"meta", "messages"} < names
+    assert not any(name.startswith("_litestream") for name in names)
 
 
 # --- a full disk ---
