@@ -485,3 +485,22 @@ async def test_no_room_on_the_disk(database: Path) -> None:
     assert int(steps) == int(tried) - int(failed)
     assert int(after) == int(steps) + 200
     assert check == "ok"
+
+
+async def test_a_file_that_becomes_read_only(database: Path) -> None:
+    """Callers and the check get a sentence with the mend, reading goes on; then all does."""
+    store = open_store(database, "")
+    await store.write(put("test-1"))
+    assert store._writer is not None
+    store._writer.fresh = 0.0
+    store._writer._connection.execute("PRAGMA query_only = ON")
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"readonly.*file or disk is read-only: look at the rights"):
+            await store.write(put("test-2"))
+        with pytest.raises(StoreError, match="read-only"):
+            await store.check()
+    assert await store.read(lambda tx: tx.one("get_meta", key="test-1")) == (b"",)
+    store._writer._connection.execute("PRAGMA query_only = OFF")
+    await store.check()
+    await store.write(put("test-2"))
+    await store.close()
