@@ -231,7 +231,7 @@ class BridgeProcess:
                 *command, stdout=log, stderr=log, preexec_fn=limit, env={**os.environ, **(environ or {})}
             )
         if ready:
-            await eventually(self._ready)
+            await eventually(self._ready, 90)
 
     def lift_limit(self) -> None:
         """There is room again."""
