@@ -111,31 +111,3 @@ async def test_a_backup_under_traffic_goes_on_where_it_was_made(tmp_path: Path) 
         for ext_message_id, status in owed:
             assert status in stage.statuses(ext_message_id)
         assert Path(str(restored["kept"])).exists()
-
-
-async def test_a_restore_that_cannot_be(tmp_path: Path) -> None:
-    """Nothing is changed while a service runs, by what is no backup or damaged, with another key, or a second time."""
-    bridge = BridgeProcess(tmp_path, "http://127.0.0.1:9")
-    await bridge.start()
-    await run(bridge, "db", "backup", str(tmp_path / "good.db"))
-    content = (tmp_path / "good.db").read_bytes()
-    (tmp_path / "short.db").write_bytes(content[: len(content) // 2 // 4096 * 4096])
-    (tmp_path / "other.db").write_bytes(b"This is no database. " * 1000)
-    code, _, errors = await bridge.command("db", "restore", str(tmp_path / "good.db"))
-    assert (code, "one process owns a SQLite database" in errors) == (1, True)
-    await bridge.stop()
-    before = (tmp_path / "bridge.db").read_bytes()
-    for name in ("short.db", "other.db", "missing.db"):
-        code, _, errors = await bridge.command("db", "restore", str(tmp_path / name))
-        assert code == 1, name
-        assert "Traceback" not in errors
-        assert (tmp_path / "bridge.db").read_bytes() == before
-    (tmp_path / "bridge.db-wal").write_bytes(b"the log of a database that is replaced")
-    await run(bridge, "db", "restore", str(tmp_path / "good.db"))
-    assert not (tmp_path / "bridge.db-wal").exists()
-    assert (tmp_path / "bridge.db.before-restore").read_bytes() == before
-    code, _, errors = await bridge.command("db", "restore", str(tmp_path / "good.db"))
-    assert (code, "from an earlier restore" in errors) == (1, True)
-    assert not list(tmp_path.glob("*.restoring*"))
-    await bridge.start()
-    assert await bridge.stop() == 0
