@@ -12,11 +12,16 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
+from math import inf
+from time import monotonic
 from typing import Any, TextIO, cast
 
 import structlog
 
-__all__ = ["set_up_logging"]
+__all__ = ["Seldom", "set_up_logging"]
+
+_SELDOM = 5.0  # seconds
 
 _NUMBER = re.compile(r"\+\d{8,15}\b")
 _USERINFO = re.compile(r"://[^/@\s]+@")
@@ -82,3 +87,20 @@ def _clean(text: str) -> str:
     text = _USERINFO.sub("://•••@", text)
     text = _KEY.sub(r"\1•••", text)
     return _NUMBER.sub("+•••", text)
+
+
+class Seldom:
+    """For what may happen a thousand times a second while the disk is full: a line every few seconds says how often."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._told_at = -inf
+        self._count = 0
+
+    def count(self) -> int:
+        """How often it has happened since it was told last, if it is time to tell it again; else 0."""
+        self._count += 1
+        if self._clock() - self._told_at < _SELDOM:
+            return 0
+        count, self._count, self._told_at = self._count, 0, self._clock()
+        return count

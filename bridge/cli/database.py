@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,31 @@ def backup_command(file: Path, as_json: bool, config: Path) -> None:
         print_json({"file": str(file), "bytes": size})
     else:
         print(f"{file} is written ({size:,} bytes). Keep database.pii_key with it, but not beside it.")
+
+
+@database_group.command("restore", epilog="Example: bridge db restore bridge-2026-11-21.db")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@config_option
+def restore_command(file: Path, as_json: bool, config: Path) -> None:
+    """Put a backup FILE in the place of the SQLite database. Stop bridge before.
+
+    The database that is there is kept beside it. Messages that waited to be sent when the backup was made may have been
+    sent since: the provider is asked for them first. Status reports that were done since are repeated.
+    """
+    result = _restore(read_settings(config), file)
+    if as_json:
+        print_json(result)
+        return
+    print(f"{result['path']} is restored from {file}.")
+    if result["kept"]:
+        print(f"What was there before is {result['kept']}.")
+    if result["asked_for"]:
+        print(
+            f"{result['asked_for']:,} messages waited to be sent: the provider is asked for them first. Those of which "
+            "it has no trace go the way of unknown_send (bridge review list)."
+        )
+    print("Next: start bridge.")
 
 
 @database_group.command(
@@ -211,6 +237,20 @@ async def _backup(settings: Settings, file: Path) -> None:
     backup(
         settings.database_path(), file
     )  # as it is: of an older version too, which can then be gone back to
+
+
+def _restore(settings: Settings, file: Path) -> dict[str, Any]:
+    if not settings.database.is_sqlite:
+        raise BridgeError(
+            "bridge db restore is for SQLite files: use pg_restore for PostgreSQL, such as "
+            f"pg_restore --clean --if-exists --username=USER --dbname={settings.database_name()} bridge.dump"
+        )
+    from bridge.store.sqlite.restoring import kept_path, restore
+
+    path = settings.database_path()
+    asked_for = restore(file, path, settings.database.pii_key.reveal(), time.time_ns() // 1_000_000)
+    kept = kept_path(path)
+    return {"path": str(path), "kept": str(kept) if kept.exists() else None, "asked_for": asked_for}
 
 
 def _shown(value: object) -> str:

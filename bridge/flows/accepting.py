@@ -18,6 +18,7 @@ from bridge.core.content import CustomExtra, pack
 from bridge.core.model import MessageId, Millis
 from bridge.errors import StoreBusyError, StoreError
 from bridge.flows.platform import Platform
+from bridge.log import Seldom
 from bridge.pii import normalise_email
 from bridge.smartico import ErrorCode, Refusal, SendRequest, check_callback_url, decode_send
 from bridge.store import contacts, messages
@@ -29,6 +30,7 @@ from bridge.store.tx import Store, Tx
 __all__ = ["Accepting", "Gateway", "Stored"]
 
 _log = structlog.get_logger()
+_FAILED = Seldom()
 
 
 class Gateway(Struct, frozen=True):
@@ -133,7 +135,10 @@ class Accepting:
         except StoreBusyError:
             return _CROWDED
         except StoreError as error:
-            _log.error("a message could not be stored", gateway=gateway.name, error=error.sentence)
+            if times := _FAILED.count():
+                _log.error(
+                    "a message could not be stored", gateway=gateway.name, error=error.sentence, times=times
+                )
             return _LOST
 
     def _draft(self, gateway: Gateway, request: SendRequest, *, trial: bool) -> _Draft | Refusal:

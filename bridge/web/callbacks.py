@@ -15,6 +15,7 @@ from litestar.types import Receive, Scope, Send
 from msgspec import json
 
 from bridge.errors import StoreBusyError, StoreError
+from bridge.log import Seldom
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.web.access import BodyTooLarge, client_allowed
 from bridge.web.context import WebContext
@@ -25,6 +26,7 @@ __all__ = ["callback_routes"]
 _log = structlog.get_logger()
 _Answer = tuple[int, bytes, *tuple[tuple[bytes, bytes], ...]]  # status, body, headers
 _RETRY_AFTER = (b"retry-after", b"5")
+_FAILED = Seldom()
 _KEPT = json.encode({"kept": True})
 _MOST_UNVERIFIED = 64  # bodies that are read before it is known whose they are
 
@@ -91,9 +93,13 @@ async def _keep(ctx: WebContext, name: str, body: bytes) -> _Answer:
     except StoreBusyError:
         return _refuse(503, "not now", _RETRY_AFTER)
     except StoreError as error:
-        _log.error(
-            "a callback could not be stored; the provider will repeat it", provider=name, error=error.sentence
-        )
+        if times := _FAILED.count():
+            _log.error(
+                "a callback could not be stored; the provider will repeat it",
+                provider=name,
+                error=error.sentence,
+                times=times,
+            )
         return _refuse(503, "the callback could not be stored", _RETRY_AFTER)
     if isinstance(kept, CallbackUnreadable):
         _log.warning("an unreadable callback was kept for review", provider=name, reason=kept.reason)

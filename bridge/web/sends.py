@@ -84,7 +84,7 @@ async def _accept(
         return Refusal(ErrorCode.INTERNAL, "internal error")
     if isinstance(result, Stored) and result.new:
         ctx.accepted(door.gateway)
-    elif isinstance(result, Refusal):
+    elif isinstance(result, Refusal) and result.code is not ErrorCode.INTERNAL:  # told already
         _log.info("refused", gateway=door.gateway.name, error_code=int(result.code))
     return result
 

@@ -40,6 +40,28 @@ def test_offline_everything_is_fine(bridge: Run, folder: Path) -> None:
     assert all(line.startswith(("ok       ", "warning  ")) for line in lines)
 
 
+@pytest.mark.parametrize("damage", ["no database", "truncated", "header", "empty pages"])
+def test_a_damaged_database_is_said(bridge: Run, folder: Path, damage: str) -> None:
+    """With what to do; the file stays as it is, for whoever can save something of it."""
+    assert bridge("db", "migrate").code == 0
+    file = folder / "bridge.db"
+    content = file.read_bytes()
+    damaged = {
+        "no database": b"This is no database. " * 1000,
+        "truncated": content[: len(content) // 2 // 4096 * 4096],
+        "header": b"x" * 100 + content[100:],
+        "empty pages": content[:4096] + bytes(len(content) - 4096),
+    }[damage]
+    file.write_bytes(damaged)
+    result = bridge("check", "--offline", "--json")
+    assert result.code == 1
+    (found,) = [item for item in result.json["items"] if item["check"] == "database"]
+    assert found["level"] == "error"
+    assert "is damaged" in found["text"]
+    assert "put a backup in its place" in found["text"]
+    assert file.read_bytes() == damaged
+
+
 def test_wrong_settings_are_all_said(bridge: Run, folder: Path) -> None:
     """One line for each problem, and nothing else is looked at."""
     (folder / "bridge.toml").write_text("[server]\nprot = 1\nhost = 7\n")

@@ -51,6 +51,6 @@ def test_the_contract_has_every_command_of_this_version() -> None:
         "reports", "reports list", "reports causes", "reports replay",
         "review", "review list", "review show", "review replay", "review dismiss",
         "export",
-        "db", "db migrate", "db status", "db backup", "db copy", "db prune",
+        "db", "db migrate", "db status", "db backup", "db copy", "db prune", "db restore",
         "keys", "keys status", "keys rotate",
     }  # fmt: skip

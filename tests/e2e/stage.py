@@ -231,7 +231,7 @@ class BridgeProcess:
                 *command, stdout=log, stderr=log, preexec_fn=limit, env={**os.environ, **(environ or {})}
             )
         if ready:
-            await eventually(self._ready)
+            await eventually(self._ready, 90)
 
     def lift_limit(self) -> None:
         """There is room again."""
@@ -241,7 +241,7 @@ class BridgeProcess:
     async def ended(self) -> int:
         """Waits until it has ended by itself; gives the exit code."""
         assert self._process is not None
-        return await asyncio.wait_for(self._process.wait(), 20)
+        return await asyncio.wait_for(self._process.wait(), 40)
 
     async def _ready(self) -> bool:
         assert self._process is not None

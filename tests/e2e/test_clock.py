@@ -114,7 +114,7 @@ async def test_a_clock_that_was_wrong_when_it_started(tmp_path: Path) -> None:
     """
     shift = Shift(tmp_path)
     down = SmarticoFaults(error=1.0)
-    retry = "report_max_age_hours = 1000000"
+    retry = "report_max_age_hours = 87600"
     async with open_stage(tmp_path, smartico_faults=down, smartico=retry) as stage:
         first = await stage.send()
         await eventually(lambda: stage.provider_has(1))

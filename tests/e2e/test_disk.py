@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import json
-import os
+import itertools
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bridge.sim import RevicomConfig, SmarticoFaults, judge
+from bridge.store.sqlite import open_store
 from tests.e2e.stage import PHONES, SMS, BridgeProcess, Stage, eventually, open_stage
 
 pytestmark = pytest.mark.only_sqlite
@@ -45,7 +46,8 @@ class Limited(Full):
 
     async def fill(self, stage: Stage) -> None:
         await stage.bridge.stop()
-        await stage.bridge.start(max_file_bytes=700_000)
+        size = (stage.bridge.folder / "bridge.db").stat().st_size
+        await stage.bridge.start(max_file_bytes=size + 100_000)
 
     async def make_room(self, stage: Stage) -> None:
         stage.bridge.lift_limit()
@@ -88,6 +90,18 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
     subprocess.run([umount, "-l", str(folder)], check=True)
 
 
+async def taken(stage: Stage, user: str) -> str:
+    """Sends one message, again and again until it is taken; gives its ext_message_id."""
+    while True:
+        answer = await stage.smartico.send(
+            stage.bridge.url, SMS, user, text="x" * 20_000, im_uid=f"uid of {user}"
+        )
+        if answer.error_code == 0:
+            return str(answer.ext_message_id)
+        assert answer.error_code == 9, answer
+        await asyncio.sleep(0.3)
+
+
 async def readiness(stage: Stage) -> tuple[int, dict[str, Any]]:
     answer = await stage.api.get("/readyz")
     return answer.status_code, answer.json()
@@ -110,36 +124,37 @@ async def test_a_disk_that_fills_up_and_has_room_again(full: tuple[Path, Full]) 
     )
     faults = SmarticoFaults(slow=0.5, slow_seconds=0.5)
     async with open_stage(folder, provider=config, smartico_faults=faults) as stage:
-
-        def sender(user: str) -> asyncio.Task[str]:
-            """Smartico repeats what is answered with error_code 9 until it is taken."""
-            return asyncio.create_task(stage.send(user, text="x" * 20_000))
-
-        early = [sender(user) for user in USERS[:20]]
+        early = [asyncio.create_task(taken(stage, user)) for user in USERS[:20]]
         await eventually(lambda: stage.provider.load.highest >= 1)
         await disk.fill(stage)
-        late = [sender(user) for user in USERS[20:80]]
+        late = [asyncio.create_task(taken(stage, user)) for user in USERS[20:80]]
 
-        async def unready() -> bool:
-            return (await readiness(stage))[0] == 503
+        async def unready() -> str:
+            status, said = await readiness(stage)
+            return str(said["reason"]) if status == 503 else ""
 
-        await eventually(unready)
-        reason = (await readiness(stage))[1]["reason"]
+        reason = await eventually(unready)
         assert "The database cannot be used now" in reason
         assert "room" in reason
-        elements = [{"message_uuid": f"u-{number}", "pad": "x" * 200} for number in range(300)]
-        callback = await stage.api.post("/callbacks/revicom", json=elements, auth=BASIC)
-        assert (callback.status_code, callback.headers.get("retry-after")) == (503, "5")
-        raw = {
-            "ext_user_id": "player1",
-            "body": "x" * 20_000,
-            "im_uid": "raw",
-            "callback_url": stage.smartico.url,
-        }
-        refused = await stage.api.post(
-            "/smartico/sms", json=raw, headers={"Authorization": SMS.authorization}
-        )
-        assert (refused.status_code, refused.json()["error_code"]) == (200, 9)
+        # While it fills up, a little may still find room.
+        numbers, more = itertools.count(), []
+
+        async def post() -> httpx.Response:
+            elements = [{"message_uuid": f"u-{next(numbers)}", "pad": "x" * 200} for _ in range(300)]
+            return await stage.api.post("/callbacks/revicom", json=elements, auth=BASIC)
+
+        async def callback_refused() -> bool:
+            answer = await post()
+            return (answer.status_code, answer.headers.get("retry-after")) == (503, "5")
+
+        async def message_refused() -> bool:
+            answer = await stage.smartico.send(stage.bridge.url, SMS, USERS[90], text="x" * 20_000)
+            assert answer.error_code in (0, 9), answer
+            more.extend([str(answer.ext_message_id)] if answer.error_code == 0 else [])
+            return answer.error_code == 9
+
+        await eventually(callback_refused)
+        await eventually(message_refused)
 
         async def told() -> bool:
             return not await writable(stage)
@@ -153,10 +168,11 @@ async def test_a_disk_that_fills_up_and_has_room_again(full: tuple[Path, Full]) 
 
         await eventually(ready)
         accepted = await asyncio.gather(*early, *late)
-        assert len(set(accepted)) == 80
-        kept = await stage.api.post("/callbacks/revicom", json=elements, auth=BASIC)
-        assert kept.status_code == 200
-        await eventually(lambda: all(stage.statuses(each)[-1:] == ["delivered"] for each in accepted), 60)
+        assert len({*accepted, *more}) == 80 + len(more)
+        assert (await post()).status_code == 200
+        await eventually(
+            lambda: all(stage.statuses(each)[-1:] == ["delivered"] for each in [*accepted, *more]), 60
+        )
         verdict = judge(stage.provider.ledger.listing(), stage.smartico.ledger.listing())
         assert not verdict.sent_twice
         assert not verdict.lost
@@ -179,12 +195,11 @@ async def refused_start(bridge: BridgeProcess) -> str:
     return said
 
 
+@pytest.mark.timeout(120)
 async def test_a_file_or_folder_that_may_only_be_read(tmp_path: Path) -> None:
-    """A sentence says which file it is and what to look at; nothing is changed, and with the rights it starts."""
-    home = tmp_path / "home"
-    home.mkdir()
-    bridge = BridgeProcess(home, "http://127.0.0.1:9", url="sqlite:///data/bridge.db")
-    data = home / "data"
+    """A sentence says which file it is and what to look at, and nothing is changed."""
+    bridge = BridgeProcess(tmp_path, "http://127.0.0.1:9", url="sqlite:///data/bridge.db")
+    data = tmp_path / "data"
     data.mkdir()
     data.chmod(0o555)
     said = await refused_start(bridge)
@@ -193,42 +208,24 @@ async def test_a_file_or_folder_that_may_only_be_read(tmp_path: Path) -> None:
     )
     assert list(data.iterdir()) == []
     data.chmod(0o755)
-    await bridge.start()
-    await bridge.stop()
     file = data / "bridge.db"
+    await open_store(file, "").close()
     before = file.read_bytes()
     file.chmod(0o444)
     said = await refused_start(bridge)
     assert f"The database {file} cannot be opened (Permission denied); check the path and its rights" in said
     assert file.read_bytes() == before
-    file.chmod(0o600)
-    await bridge.start(prepare=obey_rights)
-    assert await bridge.stop() == 0
 
 
-@pytest.mark.parametrize("damage", ["not a database", "truncated", "header", "empty pages"])
-async def test_a_damaged_file(tmp_path: Path, damage: str) -> None:
-    """serve and check say that it is damaged, and what to do; the file is left as it is."""
+@pytest.mark.timeout(120)
+async def test_a_damaged_file(tmp_path: Path) -> None:
+    """serve says that it is damaged, and what to do; the file is left as it is."""
     bridge = BridgeProcess(tmp_path, "http://127.0.0.1:9")
-    await bridge.start()
-    await bridge.stop()
     file = tmp_path / "bridge.db"
-    content = file.read_bytes()
-    damaged = {
-        "not a database": b"This is no database. " * 1000,
-        "truncated": content[: len(content) // 2 // 4096 * 4096],
-        "header": os.urandom(100) + content[100:],
-        "empty pages": content[:4096] + bytes(len(content) - 4096),
-    }[damage]
+    await open_store(file, "").close()
+    damaged = file.read_bytes()[: file.stat().st_size // 2 // 4096 * 4096]
     file.write_bytes(damaged)
     said = await refused_start(bridge)
     assert "damaged" in said
     assert "put a backup in its place" in said
-    assert file.read_bytes() == damaged
-    code, out, errors = await bridge.command("check", "--offline", "--json")
-    assert code == 1
-    found = [each for each in json.loads(out)["items"] if each["check"] == "database"]
-    assert [each["level"] for each in found] == ["error"]
-    assert "damaged" in found[0]["text"]
-    assert "Traceback" not in errors
     assert file.read_bytes() == damaged

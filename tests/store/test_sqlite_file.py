@@ -19,6 +19,7 @@ import pytest
 
 from bridge.errors import StoreError
 from bridge.store.sqlite import backup, latest_version, open_reader, open_store, read_owner, schema_version
+from bridge.store.sqlite.contents import open_contents
 from bridge.store.tx import Job, Tx
 
 KEY = b64encode(bytes(range(32))).decode()
@@ -458,6 +459,16 @@ async def test_a_backup_that_fails_leaves_nothing(database: Path, tmp_path: Path
     backup(database, tmp_path / "copy.db")
 
 
+async def test_tables_of_others_are_not_copied(database: Path) -> None:
+    """litestream keeps two tables in the file, which PostgreSQL need not have."""
+    await make(database)
+    edit(database, "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)")
+    with open_contents(database) as contents:
+        names = {table.name for table in contents.tables}
+    assert {"meta", "messages"} < names
+    assert not any(name.startswith("_litestream") for name in names)
+
+
 # --- a full disk ---
 
 
@@ -474,3 +485,22 @@ async def test_no_room_on_the_disk(database: Path) -> None:
     assert int(steps) == int(tried) - int(failed)
     assert int(after) == int(steps) + 200
     assert check == "ok"
+
+
+async def test_a_file_that_becomes_read_only(database: Path) -> None:
+    """Callers and the check get a sentence with the mend, reading goes on; then all does."""
+    store = open_store(database, "")
+    await store.write(put("test-1"))
+    assert store._writer is not None
+    store._writer.fresh = 0.0
+    store._writer._connection.execute("PRAGMA query_only = ON")
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"readonly.*file or disk is read-only: look at the rights"):
+            await store.write(put("test-2"))
+        with pytest.raises(StoreError, match="read-only"):
+            await store.check()
+    assert await store.read(lambda tx: tx.one("get_meta", key="test-1")) == (b"",)
+    store._writer._connection.execute("PRAGMA query_only = OFF")
+    await store.check()
+    await store.write(put("test-2"))
+    await store.close()

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from bridge.core.exchange import NoConnection, Outcome, Reply, Request
 from bridge.core.model import MessageId, Status, id_text, new_id
 from bridge.errors import StoreError
-from bridge.flows import reporting
+from bridge.flows import leaps, reporting
 from bridge.flows.rules import ReportRules
 from bridge.metrics import Metrics
 from bridge.secret import Secret
@@ -654,3 +654,21 @@ async def test_stopping_does_not_wait_for_the_pace(office: Office) -> None:
     await pumps.drain()
     office.pumps = None
     assert time.monotonic() - started < 3.0  # 39 turns of 0.2 s are left
+
+
+# --- a clock that goes back ---
+
+
+async def test_a_clock_that_goes_back_by_hours(office: Office) -> None:
+    """Neither a breaker that is open nor a report that was put off waits until the clock is there again."""
+    hours = 5 * 3_600_000
+    office.ahead = hours
+    office.smartico.answer = lambda _: DOWN
+    await office.owe(20)
+    pumps = await office.open()
+    await until(lambda: "a.example" in pumps.hosts_down())
+    office.ahead = 0
+    office.smartico.answer = lambda _: OK
+    await leaps.bring_forward(office.store, office.clock(), hours)
+    pumps.start_anew()
+    await office.done(20, within=15)

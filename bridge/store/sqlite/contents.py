@@ -15,7 +15,11 @@ from bridge.store.tx import Row
 __all__ = ["FileContents", "open_contents"]
 
 _AT_A_TIME = 250  # rows in memory
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*' ORDER BY rowid"
+# Not those of SQLite itself, and not those that litestream keeps in the file.
+_TABLES = """
+SELECT name FROM sqlite_master
+WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB '_litestream_*' ORDER BY rowid
+"""
 
 
 class FileContents:
