@@ -84,11 +84,12 @@ def with_atheris(name: str, folder: str, seconds: int, seed: int) -> None:
     words = [
         '"' + "".join(rf"\x{byte:02x}" for byte in word) + '"' for word in target.words if len(word) <= 64
     ]
-    (corpus.parent / "words").write_text("\n".join(words))
+    dictionary = corpus.parent / "words"
+    dictionary.write_text("\n".join(words or ['"0"']))  # libFuzzer takes no empty one
     atheris.Setup(
         [
             sys.argv[0], f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={MOST}", "-timeout=10",
-            f"-dict={corpus.parent / 'words'}", "-print_final_stats=1", str(corpus),
+            f"-dict={dictionary}", "-print_final_stats=1", str(corpus),
         ],
         target.run,
     )  # fmt: skip
