@@ -9,13 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from bridge.sim import PlatformConfig, PlatformSimulator, RevicomConfig, SmtpConfig, SmtpSimulator
 from tests.e2e.receiver import PATH, SECRET, SETTINGS, receiving
 from tests.e2e.stage import CIM, EMAIL, EMAILS, OPERATOR_TOKEN, PHONES, SMS, Stage, eventually, open_stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.only_sqlite, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.only_sqlite, pytest.mark.timeout(300)]
 
 TEXT = "Fifty private spins for you"
 HANDSET = "+14155509876"  # of somebody who is no contact
@@ -170,6 +171,7 @@ async def test_nobody_is_found(tmp_path: Path) -> None:
             sms=SETTINGS.format(url=receiver.url),
         ) as stage,
     ):
+        stage.api.timeout = httpx.Timeout(60)
         await use_everything(stage)
         shown = await everything_shown(stage)
         printed = b""

@@ -12,6 +12,8 @@ import pytest
 from bridge.log import set_up_logging
 from tests.web.conftest import OPERATOR
 
+pytestmark = pytest.mark.only_sqlite  # nothing of this reaches a database
+
 BASIC = "Basic cmV2aWNvbTpwYXNzd29yZC1vZi1jYWxsYmFja3M="
 NEAR = "185.203.96.7"
 BOMB = b'[{"message_uuid":"' + b"0" * 10_000_000 + b'"}]'
