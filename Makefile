@@ -17,7 +17,7 @@ RUN_STAMP := $(VENV)/.bridge-run
 DEV_STAMP := $(VENV)/.bridge-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test soak coverage lint format docs screenshots venv wheel lock clean
+.PHONY: help demo run test soak coverage lint format docs screenshots venv wheel lock audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -69,8 +69,16 @@ lock: ## pin the newest versions that fit (needs uv)
 pin = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --output-file requirements/$(1) $(2)
 
+# pip-audit has an environment of its own: nothing of the bridge needs it. It asks pypi.org what is known of each pin.
+audit: ## known holes in what is pinned (needs the network)
+	@$(PYTHON) -m venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip --disable-pip-version-check --quiet install 'pip-audit>=2.9,<3'
+	@for file in run build dev; do echo "requirements/$$file.txt"; \
+		$(VENV)-audit/bin/python -m pip_audit --require-hashes --disable-pip --strict \
+			--requirement requirements/$$file.txt || failed=1; done; test -z "$$failed"
+
 clean: ## remove the virtual environment, caches and built files
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) $(VENV)-audit dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 	find bridge tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the virtual environment ---

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.web.conftest import OPERATOR, VIEWER
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 BASIC = {"Authorization": "Basic cmV2aWNvbTpwYXNzd29yZC1vZi1jYWxsYmFja3M=", "X-Forwarded-For": "185.203.96.7"}
 SECRET = {"Authorization": "old-secret"}

@@ -199,6 +199,8 @@ async def looked_at(web: httpx.AsyncClient, ext_message_id: str, word: str) -> d
 
 
 @pytest.mark.only_sqlite
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_markup_is_only_text(web: httpx.AsyncClient, tmp_path: Path) -> None:
     """Markup in every field that anybody can write, and in every parameter, adds no element and no attribute to a page,
     and no address that leads elsewhere."""
