@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.flows.pruning import Pruned, Pruning, Retention
+from bridge.flows.silence import Finding
 from bridge.worker.upkeep import UpkeepPump
 from tests.flows.desk import Desk, open_desk
 
@@ -40,6 +41,7 @@ class Upkeep:
             pruned=self.pruned.append,
             forwards_free=lambda: None,
             went_back=self._back,
+            finding=Finding(desk.store, desk.rules),
         )
 
     def _back(self) -> None:
