@@ -176,6 +176,8 @@ def drawn() -> Iterator[Path]:
             places = list(named(line, parents[depth]))
             yield from places
             parents[depth + 2] = places[-1] if depth else places[0]
+        elif parents.get(2) == ROOT / "tests":  # its folders need two lines
+            yield from named(line, ROOT / "tests")
 
 
 def named(line: str, parent: Path) -> Iterator[Path]:
