@@ -15,13 +15,13 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_what_a_long_outage_leaves_is_drained_in_order_without_a_storm(tmp_path: Path) -> None:
     """Probed one at a time, hardly an attempt used up, no host held up by another; then all goes out at its pace."""
-    arguments = ["--reports", "10000", "--hours", "3", "--per-second", "400", "--json"]
+    arguments = ["--reports", "6000", "--hours", "3", "--per-second", "400", "--json"]
     ended = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "outage" / "run.py"), *arguments],
-        capture_output=True, check=False, text=True, timeout=110, env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True, check=False, text=True, timeout=280, env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     result: dict[str, Any] = json.loads(ended.stdout)
