@@ -41,7 +41,7 @@ class Shift:
             file.write(struct.pack("<q", seconds))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_a_clock_that_leaps_forth_and_back(tmp_path: Path) -> None:
     """Traffic goes on, with retries on both sides: nothing fails, dies, stalls, or goes out twice or out of order.
 
@@ -105,7 +105,7 @@ async def test_a_clock_that_leaps_forth_and_back(tmp_path: Path) -> None:
         assert "Traceback" not in log
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @pytest.mark.only_sqlite
 async def test_a_clock_that_was_wrong_when_it_started(tmp_path: Path) -> None:
     """What was put off by a clock hours ahead goes out soon once a service starts with the right one.
