@@ -128,7 +128,7 @@ class Smartico:
         self.probes: list[float] = []  # when requests came during the outage
         self.under_way = 0
         self.most = 0
-        self.most_down = 0  # under way at once, once the requests of its beginning have ended
+        self.most_down = 0  # under way at once, once the breaker has had two minutes to open
         self.seconds: Counter[int] = (
             Counter()
         )  # requests to the host that was away, by second after its return
@@ -160,7 +160,7 @@ class Smartico:
         """Refused connections, 503 and time-outs take turns."""
         self.failed += 1
         self.probes.append(self._loop.now)
-        if self._loop.now > BEFORE + 30:
+        if self._loop.now > BEFORE + 120:
             self.most_down = max(self.most_down, self.under_way)
         kind = self.failed % 3
         if kind == 0:

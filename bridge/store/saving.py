@@ -64,7 +64,8 @@ class Saving:
         rows: list[dict[str, object]] = []
         for message_id, statuses in owed.items():
             message = changed[message_id]
-            due_at = max(self._now, message.created_at + self._settle_ms)
+            # It may have been accepted by a clock that was ahead.
+            due_at = max(self._now, min(self._now, message.created_at) + self._settle_ms)
             seq = len(message.snapshot.owed) - len(statuses)
             for number, status in enumerate(statuses, seq):
                 goes = number == seq and message_id not in waiting  # the others wait for it

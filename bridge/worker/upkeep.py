@@ -13,6 +13,7 @@ from time import monotonic
 import structlog
 
 from bridge.core.model import Millis
+from bridge.core.timekeeper import PATIENCE_MS
 from bridge.flows import callbacks, communications, forwarding, leaps, reporting, sending
 from bridge.flows.pruning import Pruned, Pruning
 from bridge.flows.rules import Rules
@@ -68,6 +69,7 @@ class UpkeepPump(Pump):
         self._bury_at = 0.0
         self._noted: Millis | None = None  # the time, when it was noted last
         self._prune_from: Millis = 0
+        self._give_up_from: Millis = 0
         self._gone: Counter[str] = Counter()  # since the last line about it
         self._finding = finding
         self._round_at = self._prune_at = self._find_at = self._told_at = 0.0
@@ -97,9 +99,10 @@ class UpkeepPump(Pump):
         now, before = self._clock(), self._noted
         noted = await leaps.note_time(self._store, now)
         self._prune_from = noted.prune_from
+        self._give_up_from = noted.prune_from - leaps.AHEAD_MS + PATIENCE_MS if noted.prune_from else 0
         if noted.ahead:
             _log.warning(
-                "the clock is far ahead of when bridge ran last; nothing is pruned for a day",
+                "the clock is far ahead of when bridge ran last; nothing is given up for an hour, or pruned for a day",
                 seconds=noted.ahead // 1000,
             )
         # Where several share the database, the note may be another one's, whose clock is wrong.
@@ -120,6 +123,16 @@ class UpkeepPump(Pump):
     async def _round(self) -> None:
         if self._noted is None or not -leaps.BACK_MS <= self._clock() - self._noted < _NOTE_EVERY_MS:
             await self.note_time()
+        if self._clock() >= self._give_up_from:
+            await self._give_up()
+        await self._until_done(self._tie, communications.TIE_AT_ONCE)
+        if self._store.lease_seconds is not None:
+            await self._recover()
+            await self._until_done(self._adopt)
+        await self._until_done(lambda: callbacks.review_old_orphans(self._store, self._clock(), _CHUNK))
+
+    async def _give_up(self) -> None:
+        """What grew too old."""
         for provider in await self._store.search(sends.providers):
             await self._expire(provider)
         if monotonic() >= self._bury_at:
@@ -127,11 +140,6 @@ class UpkeepPump(Pump):
             await self._until_done(self._bury)
             self._bury_at = monotonic() + _BURY_REST * (monotonic() - began)
         await self._until_done(self._bury_forwards)
-        await self._until_done(self._tie, communications.TIE_AT_ONCE)
-        if self._store.lease_seconds is not None:
-            await self._recover()
-            await self._until_done(self._adopt)
-        await self._until_done(lambda: callbacks.review_old_orphans(self._store, self._clock(), _CHUNK))
 
     async def _prune(self) -> float | None:
         """One step; gives the seconds until the next one, None when there is nothing to do now."""

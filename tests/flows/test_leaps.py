@@ -71,3 +71,20 @@ async def test_what_waits_is_brought_forward(desk: Desk) -> None:
 
 def new_report_id(number: int) -> bytes:
     return number.to_bytes(16, "big")
+
+
+async def test_a_message_that_was_accepted_by_a_clock_ahead(desk: Desk) -> None:
+    """What is owed for it after the clock went back goes at once, and not when the time of its acceptance comes."""
+    desk.now += 400 * DAY
+    message_id = await desk.accept()
+    await desk.submit("uuid-1")
+    desk.now -= 400 * DAY
+    await desk.receive(
+        {
+            "message_uuid": "uuid-1", "channel_type": "SMS", "callback_event": "delivered", "status": "delivered",
+            "status_time": "2026-11-21T18:51:13Z",
+        }
+    )  # fmt: skip
+    assert await desk.owed(message_id) == ["delivered"]
+    (row,) = await desk.store.read(lambda tx: tx.select("SELECT due_at FROM reports", ()))
+    assert row[0] <= desk.now + 1000

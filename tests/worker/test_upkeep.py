@@ -91,3 +91,16 @@ async def test_a_leap_that_is_taken_back_deletes_nothing(desk: Desk) -> None:
     desk.now += 2 * DAY
     assert await upkeep.work() == 0
     assert upkeep.went_back == 1
+
+
+async def test_nothing_is_given_up_right_after_a_leap(desk: Desk) -> None:
+    """A message that waits is not too old by a clock that was wrong when the service started; an hour later it is."""
+    message_id = await desk.accept()
+    await Upkeep(desk).work()
+    desk.now += 365 * DAY
+    for _ in range(2):
+        await Upkeep(desk).work()
+        assert (await desk.show(message_id)).state == "queued"
+        desk.now += HOUR // 2
+    await Upkeep(desk).work()
+    assert (await desk.show(message_id)).state == "failed"
