@@ -118,28 +118,3 @@ async def test_it_is_slow(stage: Stage, proxy: FaultProxy) -> None:
 
         await eventually(settled, 60)
     assert watch.slowest < SAYS_SO_WITHIN
-
-
-async def test_more_comes_than_a_slow_database_keeps_up_with(stage: Stage, proxy: FaultProxy) -> None:
-    """It hangs with hundreds waiting: who comes then is told at once (8, and 503), and it takes the first one after."""
-    proxy.fault = FAULTS["half-open"]
-    secret = {"Authorization": SMS.authorization}
-    crowd = [
-        asyncio.create_task(asked(stage, "/smartico/sms", content=body(stage), headers=secret))
-        for _ in range(300)
-    ]
-    await asyncio.sleep(2.5)  # longer than the line may be
-    late = await asyncio.gather(
-        *(asked(stage, "/smartico/sms", content=body(stage), headers=secret) for _ in range(20))
-    )
-    assert 8 in {answer.json()["error_code"] for answer, _ in late}
-    answers = await asyncio.gather(*crowd)
-    assert {answer.json()["error_code"] for answer, _ in answers} <= {0, 8, 9}
-    assert max(took for _, took in answers) < ANSWERED_WITHIN
-    proxy.heal()
-
-    async def taken() -> bool:
-        answer, _ = await asked(stage, "/smartico/sms", content=body(stage), headers=secret)
-        return bool(answer.json()["error_code"] == 0)
-
-    await eventually(taken, 15)
