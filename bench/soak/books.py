@@ -17,7 +17,7 @@ from bridge.sim.smartico_ledger import Arrival, Known
 
 __all__ = ["Moment", "Repeats", "count_repeats"]
 
-_ZOMBIES = 0.5  # seconds that a request may lie at a busy Smartico, unread, after its sender is dead
+_ZOMBIES = 3.0  # seconds that a request may lie at a busy Smartico, unread, after its sender is dead
 _SHOWN = 5
 
 
