@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from bridge.sim.smartico_ledger import Known
+from bridge.sim.smartico_ledger import Arrival, Known
 
 __all__ = ["Moment", "Repeats", "count_repeats"]
 
-_ZOMBIES = 0.5  # seconds that a request may still lie at Smartico after its sender is dead
+_ZOMBIES = 3.0  # seconds that a request may lie at a busy Smartico, unread, after its sender is dead
 _SHOWN = 5
 
 
@@ -40,22 +40,30 @@ class Repeats(Struct, frozen=True):
 def count_repeats(messages: Iterable[Known], moments: Iterable[Moment]) -> Repeats:
     """Every report that came again, and whether a moment excuses it."""
     known = {each.ext_message_id: each for each in messages}
-    excused = Counter(
-        item for moment in moments for item in moment.pending if _arrived(known, item, moment.at + _ZOMBIES)
-    )
-    in_flight = excused.total()
+    moments = list(moments)
+    had = [(item, moment.at) for moment in moments for item in moment.pending]
+    excused = Counter(item for item, at in had if _arrived(known, item, at + _ZOMBIES))
+    in_flight = sum(_arrived(known, item, at) for item, at in had)
     repeated, unexcused = 0, []
     for each in known.values():
-        answered: dict[str, bool] = {}
+        last: dict[str, Arrival] = {}
         for arrival in each.arrivals:
-            if answered.get(arrival.status):
+            before = last.get(arrival.status)
+            if before is not None and before.answered:
                 repeated += 1
                 item = (each.ext_message_id, arrival.status)
                 excused[item] -= 1
                 if excused[item] < 0:
-                    unexcused.append(f"{item[0]}: {item[1]} was reported again")
-            answered[arrival.status] = arrival.answered
+                    unexcused.append(_described(item, before.at, arrival.at, moments))
+            last[arrival.status] = arrival
     return Repeats(in_flight, repeated, len(unexcused), unexcused[:_SHOWN])
+
+
+def _described(item: tuple[str, str], first: float, again: float, moments: list[Moment]) -> str:
+    """A repeat that nothing excuses, with what helps to find out why."""
+    between = [f"{moment.at - first:+.2f} s" for moment in moments if first - 5 < moment.at < again]
+    near = f", kills or cuts at {', '.join(between)}" if between else ""
+    return f"{item[0]}: {item[1]} was reported again after {again - first:.2f} s{near}"
 
 
 def _arrived(known: dict[str, Known], item: tuple[str, str], until: float) -> bool:

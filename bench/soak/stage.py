@@ -47,7 +47,7 @@ class Stage:
         self._api = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {OPERATOR_TOKEN}", "Connection": "close"},
-            timeout=30,
+            timeout=300,  # a person may decide about thousands at once
         )
 
     async def close(self) -> None:

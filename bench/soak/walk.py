@@ -82,8 +82,8 @@ async def walk(
         surfaces=("whatsapp",),
         step_seconds=0.02,
         outcome="read",
-        timeout_seconds=1.0,
-        unknown_after_seconds=1.0,
+        timeout_seconds=2.0,
+        unknown_after_seconds=1.5,
         lease_seconds=1.0,
     ) as stage:
         for point in points:

@@ -30,7 +30,7 @@ def test_a_repeat_of_what_was_stored_is_a_defect() -> None:
     """Nothing was pending at the kill, or there was none."""
     told = known(Arrival("accepted", 1.0, True), Arrival("accepted", 3.0, True))
     assert count_repeats([told], [Moment(1.1, [])]).unexcused == 1
-    assert count_repeats([told], []).examples == ["a: accepted was reported again"]
+    assert count_repeats([told], []).examples == ["a: accepted was reported again after 2.00 s"]
 
 
 def test_a_report_without_an_answer_has_to_come_again() -> None:
