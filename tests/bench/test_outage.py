@@ -30,7 +30,7 @@ def test_what_a_long_outage_leaves_is_drained_in_order_without_a_storm(tmp_path:
     assert result["longest_gap_seconds"] <= 21
     assert result["attempts_in_outage"] < 2 * 3600 / 5
     assert sum(count for retries, count in result["uses_of_retries"].items() if retries != "0") <= 64
-    assert set(result["uses_of_retries"]) <= {"0", "1"}
+    assert set(result["uses_of_retries"]) <= {"0", "1", "2"}  # until the breaker opened
     assert result["other_host_waited_for"] == 0
     assert result["most_in_a_second"] <= 401
     assert result["rss_mb_drain"] - result["rss_mb_before"] < 100
