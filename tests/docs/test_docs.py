@@ -172,7 +172,7 @@ def drawn() -> Iterator[Path]:
     parents = {0: ROOT}
     for line in tree.splitlines():
         depth = len(line) - len(line.lstrip())
-        if depth in (0, 2, 4):
+        if line and depth in (0, 2, 4):
             places = list(named(line, parents[depth]))
             yield from places
             parents[depth + 2] = places[-1] if depth else places[0]
