@@ -99,7 +99,7 @@ async def kept(desk: Desk) -> tuple[int, int]:
 
 @pytest.mark.timeout(120)
 async def test_repeats_for_a_day_change_nothing_and_are_not_kept(desk: Desk) -> None:
-    """Every five minutes the same bodies, and every half hour all elements in other batches and another order.
+    """Every five minutes the same bodies, and every two hours all elements in other batches and another order.
 
     States, reports and review stay as they were, Smartico is told nothing again, the bodies of repeats are not kept,
     and after three days their digests are gone as well.
