@@ -72,7 +72,7 @@ async def test_every_parameter_exists(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_examples(client: httpx.AsyncClient) -> None:
-    """In their order: each is understood, and answers 200, or 404 where the id in it is made up (409: the user or key)."""
+    """In their order: each is understood, and answers 200, or 404 where its id is made up (409: the user or key)."""
     for method, path, body in [request(words) for words in examples()]:
         answer = await client.request(method, path, content=body)
         made_up = ID in path or "/review/7" in path
