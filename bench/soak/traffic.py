@@ -179,11 +179,12 @@ class Soak:
         while True:
             progress = await self._stage.ask("progress")
             self._show(progress, "traffic")
+            if time.monotonic() - self._began > self._plan.seconds:
+                self._enough.set()
+            if self._enough.is_set():
+                await self._stage.ask("enough")
             if condition(progress) or not progress["sending"]:
                 return
-            if self._enough.is_set() or time.monotonic() - self._began > self._plan.seconds:
-                self._enough.set()
-                await self._stage.ask("enough")
             await asyncio.sleep(_POLL)
 
     def _show(self, progress: dict[str, Any], what: str) -> None:

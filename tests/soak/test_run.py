@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, ClassVar, cast
+
 import pytest
 
 from bench.soak.run import outcome_lines, read_options
 from bench.soak.scene import SURFACES
-from bench.soak.traffic import Outcome
+from bench.soak.stage import Stage
+from bench.soak.traffic import Outcome, Plan, Soak
 
 COUNTS = (
     "accepted", "refused", "given_up", "sends_posted", "at_provider", "callbacks", "callbacks_again", "reports",
@@ -53,3 +57,21 @@ def test_options_that_make_no_sense(arguments: list[str], capsys: pytest.Capture
     with pytest.raises(SystemExit):
         read_options(arguments)
     assert arguments[0] in capsys.readouterr().err
+
+
+async def test_time_ends_the_traffic_also_while_kills_are_due() -> None:
+    """After `seconds` nothing new is sent, even where what is waited for has come already."""
+
+    class Peers:
+        asked: ClassVar[list[str]] = []
+
+        async def ask(self, do: str) -> Any:
+            self.asked.append(do)
+            return {"accepted": 9, "statuses": 0, "repeated": 0, "sending": 1}
+
+    enough = asyncio.Event()
+    plan = Plan(messages=10, kills=5, rate=1, seed=1, surfaces=("sms",), seconds=-1)
+    run = Soak(plan, cast(Stage, Peers()), lambda _: None, enough)
+    await run._until(lambda progress: progress["accepted"] >= 5)
+    assert enough.is_set()
+    assert Peers.asked == ["progress", "enough"]
