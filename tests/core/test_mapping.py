@@ -88,6 +88,12 @@ def test_what_a_table_knows() -> None:
 # --- an operator's folder ---
 
 
+@pytest.mark.parametrize(("name", "tells"), [("revicom", True), ("sendgrid", True), ("smtp", False)])
+def test_who_tells_of_an_end(name: str, tells: bool) -> None:
+    """A provider with a word for delivered or failed can be waited for; a mail server has none."""
+    assert load_mapping(name, None).tells_ends is tells
+
+
 def test_an_own_table_replaces_the_shipped_one(tmp_path: Path) -> None:
     """A file of the same name in the operator's folder stands for the whole shipped table; the others stay."""
     (tmp_path / "revicom.toml").write_text(GOOD)
