@@ -23,7 +23,7 @@ ANSWERED_WITHIN = 3.0  # seconds, on a busy machine
 # What httpx reads piece by piece without letting others have a turn; it ends with the time-out.
 ANSWERED_LATER = {"endless interim answers": 6.0}
 MOST_GROWTH = (
-    48.0  # MiB beyond what it was; an endless answer is 64 MiB for each exchange, and there are several
+    64.0  # MiB beyond what it was; an endless answer is 64 MiB for each exchange, and there are several
 )
 MOST_POURED = (
     16.0  # MiB of an endless answer that get rid of: 4 MiB are read, the rest is in the sockets' buffers

@@ -195,7 +195,8 @@ async def test_any_bytes_at_the_raw_addresses(web: httpx.AsyncClient) -> None:
         st.sampled_from(
             [b"content-type", b"content-encoding", b"x-forwarded-for", b"authorization", b"cookie"]
         ),
-        st.binary(max_size=30).filter(lambda value: not set(value) & {*range(32), 127}),
+        # No client sends spaces around a value.
+        st.binary(max_size=30).filter(lambda value: not set(value) & {*range(32), 127}).map(bytes.strip),
     )
     bodies = values | st.recursive(
         st.none() | st.booleans() | st.text(max_size=5) | st.sampled_from([10**400, -1, 2**63]),

@@ -20,7 +20,7 @@ __all__ = ["Limit", "Page", "RowNumber", "moment", "read_cursor", "read_json", "
 
 T = TypeVar("T")
 
-RowNumber = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]  # no database has larger ones
+RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)]  # no database has others
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many, at most")]
 
 

@@ -105,9 +105,10 @@ def read_range(ctx: WebContext, since: str | None, until: str | None) -> tuple[M
         start = recent(now, _DAY_MS) if end is None else end - _DAY_MS
     elif _is_age(since):
         start = recent(now, now - start)
+    start, end = max(0, start), None if end is None else max(0, end)  # nothing was accepted before 1970
     if end is not None and end < start:
         raise ValidationException("until is before since")
-    return max(0, start), None if end is None else max(0, end)  # nothing was accepted before 1970
+    return start, end
 
 
 def _is_age(text: str | None) -> bool:
