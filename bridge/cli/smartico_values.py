@@ -10,9 +10,9 @@ import rich_click as click
 
 from bridge.cli.options import config_option, json_option, read_settings
 from bridge.cli.output import print_json
+from bridge.secret import Secret
 
 if TYPE_CHECKING:
-    from bridge.secret import Secret
     from bridge.settings import Settings
 
 __all__ = ["smartico_values_command"]
@@ -102,7 +102,6 @@ class _Values:
 
     def _with_password(self, name: str, provider: Any) -> str:
         from bridge.providers.basic import BasicCredentials
-        from bridge.secret import Secret
 
         password = provider.callback_password if self._show else Secret(_STAND_IN)
         url = BasicCredentials(provider.callback_username, password).callback_url(self._url, name)
