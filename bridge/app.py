@@ -44,7 +44,7 @@ from bridge.worker.crew import ANYTHING, FORWARDS, INBOX, REPORTS, Crew, sends_o
 from bridge.worker.inbox import InboxPump
 from bridge.worker.status import Board
 
-__all__ = ["Role", "Service", "clock", "listen", "make_id"]
+__all__ = ["Role", "Service", "clock", "listen", "local_url", "make_id"]
 
 Role = Literal["all", "web", "worker"]
 
@@ -99,7 +99,7 @@ class Service:
         self.lifespan = Lifespan()
         self.backlog = Backlog()
         self._socket = listen(host, port)
-        self.url = _url(self._socket)
+        self.url = local_url(*self._socket.getsockname()[:2])
         self.providers = build_providers(settings, self.url if reached_here else settings.server.public_url)
         self.rules = build_rules(settings, self.providers)
         self.inbox = InboxPump(store, self.rules, self.clock, self.metrics, reported=self._applied)
@@ -317,7 +317,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
+def local_url(host: str, port: int) -> str:
+    """Where a service that listens there answers on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{host}:{port}"

@@ -113,18 +113,15 @@ async def open_service(settings: Settings) -> AsyncIterator[RemoteBackend]:
     owner = find_owner(settings)
     if owner is None and settings.database.is_sqlite:
         raise BridgeError("No service runs on this database: start one with bridge serve, then repeat it.")
-    backend = _open_remote(settings, owner or {"url": _own_url(settings)})
+    if owner is None:  # nobody owns a PostgreSQL database: the one with these settings is meant
+        from bridge.app import local_url
+
+        owner = {"url": local_url(settings.server.host, settings.server.port)}
+    backend = _open_remote(settings, owner)
     try:
         yield backend
     finally:
         await backend.close()
-
-
-def _own_url(settings: Settings) -> str:
-    """Where a service with these settings answers on this machine: on PostgreSQL nobody owns the database."""
-    host = settings.server.host
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
 
 
 async def _open_local(settings: Settings) -> Backend:

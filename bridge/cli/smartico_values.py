@@ -5,18 +5,19 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
 
 import rich_click as click
 
 from bridge.cli.options import config_option, json_option, read_settings
 from bridge.cli.output import print_json
+from bridge.secret import Secret
 
 if TYPE_CHECKING:
-    from bridge.secret import Secret
     from bridge.settings import Settings
 
 __all__ = ["smartico_values_command"]
+
+_STAND_IN = "PASSWORD"  # for a password, until the place where it stands is written there
 
 
 @click.command("smartico-values", epilog="Example: bridge smartico-values --show-secrets")
@@ -100,14 +101,12 @@ class _Values:
                 return {}
 
     def _with_password(self, name: str, provider: Any) -> str:
-        parts = urlsplit(f"{self._url}/callbacks/{name}")
-        password = (
-            quote(provider.callback_password.reveal(), safe="")
-            if self._show
-            else f"<{self._place('providers', name, 'callback_password')}>"
-        )
-        user = quote(provider.callback_username, safe="")
-        return f"{parts.scheme}://{user}:{password}@{parts.netloc}{parts.path}"
+        from bridge.providers.basic import BasicCredentials
+
+        password = provider.callback_password if self._show else Secret(_STAND_IN)
+        url = BasicCredentials(provider.callback_username, password).callback_url(self._url, name)
+        place = f":<{self._place('providers', name, 'callback_password')}>@"
+        return url if self._show else url.replace(f":{_STAND_IN}@", place, 1)
 
     def _secret(self, secrets: list[Secret], *keys: str) -> str:
         if not secrets:

@@ -126,10 +126,10 @@ class Counted(Struct, frozen=True):
         )
 
 
-class _Kept(Struct, frozen=True):
+class _Kept(Struct):
     counted: Counted
-    answer: StatsJson
     good_until: Millis
+    answer: StatsJson | None = None  # once somebody asked for it: a glance needs none
 
 
 def recent(now: Millis, length: Millis) -> Millis:
@@ -164,7 +164,11 @@ class Stats:
 
         An open end, and a `since` from `recent`, let many share an answer.
         """
-        return (await self._fresh(_Question(since, until, tuple(dict.fromkeys(by))))).answer
+        question = _Question(since, until, tuple(dict.fromkeys(by)))
+        kept = await self._fresh(question)
+        if kept.answer is None:
+            kept.answer = kept.counted.by(*question.by)
+        return kept.answer
 
     async def glance(
         self,
@@ -219,7 +223,7 @@ class Stats:
             ended = self._clock()
         counted = Counted(question.since, until, question.by, began, groups, total)
         fresh = max(_FRESH_MS, _FRESH_TIMES * (ended - began))
-        kept = _Kept(counted, counted.by(*question.by), began + fresh)
+        kept = _Kept(counted, began + fresh)
         self._kept[question] = kept
         self._kept.move_to_end(question)
         while len(self._kept) > self._max_entries:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.app import local_url
 from bridge.cli import main
 from bridge.sim import RevicomFaults
 from tests.cli.conftest import Run
@@ -83,3 +84,18 @@ async def test_nothing_final_in_time(tmp_path: Path) -> None:
     async with open_stage(tmp_path, provider_faults=RevicomFaults(error_before=1.0)) as stage:
         code, out, _ = await stage.bridge.command("send-test", "sms", "player1", "--timeout", "1")
         assert (code, "bridge messages show" in out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("fd00::1", "http://[fd00::1]:8080"),
+        ("bridge.example", "http://bridge.example:8080"),
+    ],
+)
+def test_where_a_service_answers(host: str, url: str) -> None:
+    """Who listens on every address is asked on this machine's own; an IPv6 address stands in brackets."""
+    assert local_url(host, 8080) == url

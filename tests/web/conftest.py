@@ -43,13 +43,18 @@ VIEWER = {"Authorization": "Bearer a-viewer-token-for-tests"}
 
 
 @pytest.fixture
-async def web(tmp_path: Path, database: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the service, without credentials."""
+async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
     settings = parse_settings(
         SETTINGS.replace("{database}", database), file="bridge.toml", base_dir=tmp_path, environ={}
     )
     service = Service(settings, await open_database(settings), host="127.0.0.1", port=0)
     await service.start()
+    yield service
+    await service.stop()
+
+
+@pytest.fixture
+async def web(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service, without credentials."""
     async with httpx.AsyncClient(base_url=service.url) as client:
         yield client
-    await service.stop()

@@ -57,7 +57,8 @@ SAMPLE: dict[str, Any] = {
 
 
 @pytest.fixture
-async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
+async def taking(tmp_path: Path, database: str) -> AsyncIterator[Service]:
+    """A service whose settings have a section for communications; the `service` of all web tests has none."""
     text = SETTINGS.replace("{database}", database)
     settings = parse_settings(text, file="bridge.toml", base_dir=tmp_path, environ={})
     service = Service(settings, await open_database(settings), host="127.0.0.1", port=0)
@@ -67,8 +68,8 @@ async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=service.url) as client:
+async def client(taking: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=taking.url) as client:
         yield client
 
 
@@ -180,16 +181,16 @@ async def test_odd_values_are_kept(client: httpx.AsyncClient, fields: dict[str, 
         assert isinstance(shown[name], str)
 
 
-async def test_while_draining_it_says_not_now(client: httpx.AsyncClient, service: Service) -> None:
+async def test_while_draining_it_says_not_now(client: httpx.AsyncClient, taking: Service) -> None:
     """error_code 8, as for sends."""
-    service.lifespan.draining = True
+    taking.lifespan.draining = True
     answer = await client.post(PATH, json=SAMPLE, headers=SECRET)
     assert (answer.status_code, answer.json()["error_code"]) == (200, 8)
 
 
-async def test_a_database_that_is_away_is_told(client: httpx.AsyncClient, service: Service) -> None:
+async def test_a_database_that_is_away_is_told(client: httpx.AsyncClient, taking: Service) -> None:
     """error_code 9: Smartico must not take it for kept."""
-    await service.store.close()
+    await taking.store.close()
     answer = await client.post(PATH, json=SAMPLE, headers=SECRET)
     assert (answer.status_code, answer.json()["error_code"]) == (200, 9)
 

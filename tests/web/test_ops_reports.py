@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from html import unescape
-from pathlib import Path
 
 import httpx
-import pytest
 
 from bridge.app import Service
 from bridge.core.model import id_text
 from tests.dead_reports import LANE, add_dead_reports
 from tests.web.test_ops import VIEWER_TOKEN, csrf_of, sign_in
-from tests.web.test_status import start
 
 LOCKED = "error_code 4: ••• is locked"
 EVIL = 'error_code 5: "><script>alert(1)</script> & co'
-
-
-@pytest.fixture
-async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
-    service = await start(tmp_path, database)
-    yield service
-    await service.stop()
-
-
-@pytest.fixture
-async def web(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=service.url) as client:
-        yield client
 
 
 async def page_of(web: httpx.AsyncClient, **query: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,17 +11,10 @@ import pytest
 from bridge.app import Service
 from bridge.core.model import id_text
 from tests.dead_reports import LANE, add_dead_reports
-from tests.web.test_status import OPERATOR, VIEWER, start
+from tests.web.conftest import OPERATOR, VIEWER
 
 LOCKED = "error_code 4: ••• is locked"
 OTHER = "sms@api2.smartico.ai"
-
-
-@pytest.fixture
-async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
-    service = await start(tmp_path, database)
-    yield service
-    await service.stop()
 
 
 @pytest.fixture

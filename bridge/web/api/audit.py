@@ -12,12 +12,10 @@ from msgspec import Struct
 from bridge.core.moments import format_time
 from bridge.store.audit import AuditLine, audit_lines
 from bridge.web.access import operator_of
-from bridge.web.api.common import Limit, Page, RowNumber, read_cursor, write_cursor
+from bridge.web.api.common import Limit, Page, read_numbered
 from bridge.web.context import WebContext
 
 __all__ = ["AuditJson", "audit_json", "audit_routes"]
-
-_NEWEST = 2**62
 
 
 class AuditJson(Struct, frozen=True):
@@ -38,13 +36,8 @@ def audit_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], limit: Limit = 100, cursor: FromQuery[str | None] = None
     ) -> Page[AuditJson]:
         operator_of(ctx, request)
-        last = read_cursor(cursor, tuple[RowNumber])
-        before = last[0] if last else _NEWEST
-        found = await ctx.store.search(lambda tx: audit_lines(tx, before, limit + 1))
-        shown = found[:limit]
-        return Page(
-            [audit_json(each) for each in shown], write_cursor(shown[-1].id) if len(found) > limit else None
-        )
+        found, rest = await read_numbered(ctx.store, audit_lines, cursor, limit)
+        return Page([audit_json(each) for each in found], rest)
 
     return [lines]
 

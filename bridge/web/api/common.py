@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated, Any, Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
 from litestar import Request
@@ -13,10 +14,20 @@ from msgspec import Struct
 
 from bridge.core.model import Millis
 from bridge.core.moments import read_when
+from bridge.store.tx import Store, Tx
 from bridge.web.access import BodyTooLarge, read_body
 from bridge.web.context import WebContext
 
-__all__ = ["Limit", "Page", "RowNumber", "moment", "read_cursor", "read_json", "write_cursor"]
+__all__ = [
+    "Limit",
+    "Page",
+    "RowNumber",
+    "moment",
+    "read_cursor",
+    "read_json",
+    "read_numbered",
+    "write_cursor",
+]
 
 T = TypeVar("T")
 
@@ -44,6 +55,28 @@ def read_cursor(text: str | None, kind: type[T]) -> T | None:
         return msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=kind)
     except (ValueError, RecursionError):  # also what msgspec and base64 raise
         raise ValidationException("cursor is not one that this list gave") from None
+
+
+class Numbered(Protocol):
+    """A row that the database numbered."""
+
+    @property
+    def id(self) -> int: ...
+
+
+N = TypeVar("N", bound=Numbered)
+_ABOVE_ALL = 2**62
+
+
+async def read_numbered(
+    store: Store, rows: Callable[[Tx, int, int], Coroutine[Any, Any, list[N]]], cursor: str | None, limit: int
+) -> tuple[list[N], str | None]:
+    """A page of what `rows` gives below a number, newest first and at most so many; and the cursor of the rest."""
+    last = read_cursor(cursor, tuple[RowNumber])
+    before = last[0] if last else _ABOVE_ALL
+    found = await store.search(lambda tx: rows(tx, before, limit + 1))
+    shown = found[:limit]
+    return shown, write_cursor(shown[-1].id) if len(found) > limit else None
 
 
 def moment(ctx: WebContext, name: str, text: str | None) -> Millis | None:

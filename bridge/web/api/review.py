@@ -14,12 +14,10 @@ from bridge.flows.review import Actor, Replayed, dismiss, replay
 from bridge.flows.showing import ReviewJson, review_json
 from bridge.store.review import ReviewItem, get_review, list_reviews
 from bridge.web.access import operator_of, require_operator
-from bridge.web.api.common import Limit, Page, RowNumber, read_cursor, read_json, write_cursor
+from bridge.web.api.common import Limit, Page, read_json, read_numbered
 from bridge.web.context import WebContext
 
 __all__ = ["Decision", "Dismissed", "review_routes"]
-
-_NEWEST = 2**62
 
 
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,13 +41,8 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], limit: Limit = 100, cursor: FromQuery[str | None] = None
     ) -> Page[ReviewJson]:
         operator_of(ctx, request)
-        last = read_cursor(cursor, tuple[RowNumber])
-        before = last[0] if last else _NEWEST
-        found = await ctx.store.search(lambda tx: list_reviews(tx, before, limit + 1))
-        shown = found[:limit]
-        return Page(
-            [review_json(each) for each in shown], write_cursor(shown[-1].id) if len(found) > limit else None
-        )
+        found, rest = await read_numbered(ctx.store, list_reviews, cursor, limit)
+        return Page([review_json(each) for each in found], rest)
 
     @get("/api/review/{review_id:int}", tags=["API"], summary="One review item")
     async def one(request: Request[Any, Any, Any], review_id: FromPath[int]) -> ReviewJson:

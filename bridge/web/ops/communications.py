@@ -9,7 +9,7 @@ from bridge.store.audit import audit_lines
 from bridge.store.communications import campaigns
 from bridge.store.search import CommunicationFilter
 from bridge.web.api.audit import audit_json
-from bridge.web.api.common import RowNumber, read_cursor, write_cursor
+from bridge.web.api.common import read_cursor, read_numbered, write_cursor
 from bridge.web.api.communications import communication_json, find_with_forwards
 from bridge.web.context import WebContext
 from bridge.web.ops.visit import Answer, Visit, html, page
@@ -19,7 +19,6 @@ __all__ = ["communication_pages"]
 _ROWS = 50
 _CAMPAIGNS = 20
 _MONTH_MS = 30 * 86_400_000
-_NEWEST = 2**62
 
 
 def communication_pages(ctx: WebContext) -> list[HTTPRouteHandler]:
@@ -55,11 +54,5 @@ async def _list(visit: Visit) -> Answer:
 
 
 async def _audit(visit: Visit) -> Answer:
-    last = read_cursor(visit.query("cursor"), tuple[RowNumber])
-    before = last[0] if last else _NEWEST
-    lines = await visit.ctx.store.search(lambda tx: audit_lines(tx, before, _ROWS + 1))
-    shown = lines[:_ROWS]
-    items = [audit_json(line) for line in shown]
-    return html(
-        visit, "audit.html", items=items, next=write_cursor(shown[-1].id) if len(lines) > _ROWS else None
-    )
+    lines, rest = await read_numbered(visit.ctx.store, audit_lines, visit.query("cursor"), _ROWS)
+    return html(visit, "audit.html", items=[audit_json(line) for line in lines], next=rest)

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from bridge.flows.review import Actor, dismiss, replay
 from bridge.flows.showing import review_json
 from bridge.store.review import get_review, list_reviews
-from bridge.web.api.common import RowNumber, read_cursor, write_cursor
+from bridge.web.api.common import read_numbered
 from bridge.web.context import WebContext
 from bridge.web.ops.visit import Answer, Refused, Visit, html, page, redirect
 from bridge.web.ops.words import REVIEW
@@ -17,7 +17,6 @@ from bridge.web.ops.words import REVIEW
 __all__ = ["review_pages"]
 
 _ROWS = 20
-_NEWEST = 2**62
 _DONE = {
     "replayed": "{0} of {1} were run again. What could not be settled is still here.",
     "dismissed": "The item was dismissed.",
@@ -34,17 +33,14 @@ def review_pages(ctx: WebContext) -> list[HTTPRouteHandler]:
 
 
 async def _list(visit: Visit) -> Answer:
-    last = read_cursor(visit.query("cursor"), tuple[RowNumber])
-    before = last[0] if last else _NEWEST
-    found = await visit.ctx.store.search(lambda tx: list_reviews(tx, before, _ROWS + 1))
-    shown = found[:_ROWS]
+    shown, rest = await read_numbered(visit.ctx.store, list_reviews, visit.query("cursor"), _ROWS)
     notice = _DONE.get(visit.query("done"), "")
     numbers = (visit.number("replayed", 0, 10**9), visit.number("matched", 0, 10**9))
     return html(
         visit,
         "review.html",
         items=[(review_json(each), REVIEW[each.kind]) for each in shown],
-        next=write_cursor(shown[-1].id) if len(found) > _ROWS else None,
+        next=rest,
         notice=notice.format(*numbers),
     )
 
