@@ -15,9 +15,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN_STAMP := $(VENV)/.bridge-run
 DEV_STAMP := $(VENV)/.bridge-dev
+RELEASE_STAMP := $(VENV)-release/.bridge-release
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' bridge/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test soak coverage lint format docs screenshots venv wheel lock audit clean
+.PHONY: help demo run test soak coverage lint format docs screenshots venv wheel release lock audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -59,26 +61,39 @@ venv: $(DEV_STAMP) ## the virtual environment, with everything a developer needs
 
 wheel: $(RUN_STAMP) ## dist/bridge-….whl
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
-	@ls dist/*.whl
+	@ls dist/bridge-$(VERSION)-*.whl
+
+# The wheel as a stranger gets it: nothing but what runs, far from the checkout. The list of what is inside (an SBOM,
+# CycloneDX) is read from that environment. PYTHON=python3.13 tries another Python.
+release: wheel $(RELEASE_STAMP) ## dist/: the wheel, tried by itself, and its SBOM
+	@rm -rf $(VENV)-clean
+	@$(PYTHON) -m venv --without-pip $(VENV)-clean
+	@$(CLEAN_PIP) --require-hashes -r requirements/run.txt
+	@$(CLEAN_PIP) --no-deps dist/bridge-$(VERSION)-*.whl
+	cd $(VENV)-clean && bin/python -P -m bridge demo --messages 100 --duration 15
+	@sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml > $(VENV)-clean/pyproject.toml
+	@$(VENV)-release/bin/cyclonedx-py environment --mc-type application --output-reproducible \
+		--pyproject $(VENV)-clean/pyproject.toml --output-file dist/bridge-$(VERSION).cdx.json $(VENV)-clean/bin/python
+	@ls dist/bridge-$(VERSION)*
+
+CLEAN_PIP = $(PIP) --python $(VENV)-clean/bin/python install
 
 lock: ## pin the newest versions that fit (needs uv)
 	@$(call pin,build.txt,requirements/build.in)
 	@$(call pin,run.txt,pyproject.toml --all-extras -c requirements/build.txt)
+	@$(call pin,release.txt,requirements/release.in)
 	@$(call pin,dev.txt,requirements/build.in pyproject.toml --all-extras requirements/dev.in -c requirements/build.txt -c requirements/run.txt)
 
 pin = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --output-file requirements/$(1) $(2)
 
-# pip-audit has an environment of its own: nothing of the bridge needs it. It asks pypi.org what is known of each pin.
-audit: ## known holes in what is pinned (needs the network)
-	@$(PYTHON) -m venv $(VENV)-audit
-	@$(VENV)-audit/bin/python -m pip --disable-pip-version-check --quiet install 'pip-audit>=2.9,<3'
-	@for file in run build dev; do echo "requirements/$$file.txt"; \
-		$(VENV)-audit/bin/python -m pip_audit --require-hashes --disable-pip --strict \
+audit: $(RELEASE_STAMP) ## known holes in what is pinned (needs the network)
+	@for file in run build dev release; do echo "requirements/$$file.txt"; \
+		$(VENV)-release/bin/pip-audit --require-hashes --disable-pip --strict \
 			--requirement requirements/$$file.txt || failed=1; done; test -z "$$failed"
 
 clean: ## remove the virtual environment, caches and built files
-	rm -rf $(VENV) $(VENV)-audit dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) $(VENV)-clean $(VENV)-release dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 	find bridge tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the virtual environment ---
@@ -95,4 +110,10 @@ $(RUN_STAMP): requirements/build.txt requirements/run.txt pyproject.toml
 $(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
 	@echo 'Installing what tests and checks need …'
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(RELEASE_STAMP): requirements/release.txt $(RUN_STAMP)
+	@echo 'Installing what looks at a release …'
+	@$(PYTHON) -m venv --without-pip $(VENV)-release
+	@$(PIP) --python $(VENV)-release/bin/python install --require-hashes -r requirements/release.txt
 	@touch $@

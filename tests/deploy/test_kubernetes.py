@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from bridge import __version__
 from bridge.cli.serve import serve_command
 from bridge.settings import Settings, parse_settings
 
@@ -192,6 +193,13 @@ def test_the_guide_makes_the_secret_that_is_read() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_the_image_is_that_of_this_version(way: str) -> None:
+    """Who copies the manifests of a release gets the program of that release."""
+    (image,) = read(FOLDER / way / "kustomization.yaml")["images"]
+    assert image["newTag"] == __version__
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_kubectl_puts_them_together(way: str) -> None:
     """`kubectl kustomize` takes each folder, names the image, and gives the ConfigMap a name of its content."""
     program = shutil.which("kubectl")
@@ -203,6 +211,6 @@ def test_kubectl_puts_them_together(way: str) -> None:
     built = {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
     assert built.keys() == manifests(way).keys() | {"ConfigMap"}
     pod = built[WAYS[way]]["spec"]["template"]["spec"]
-    assert pod["containers"][0]["image"] == "registry.example.com/bridge:0.1.0"
+    assert pod["containers"][0]["image"] == f"registry.example.com/bridge:{__version__}"
     settings = next(each for each in pod["volumes"] if each["name"] == "settings")
     assert settings["configMap"]["name"] == built["ConfigMap"]["metadata"]["name"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from bridge import __version__
 from bridge.cli.root import bridge_group
 from tests.docs.pages import DOCS, ROOT, blocks, spans, without_blocks
 
@@ -202,3 +203,12 @@ def test_the_tree_is_that_on_disk() -> None:
     there |= {path for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     there |= {path for each in ("web", "store") for path in (package / each).iterdir() if path.is_dir()}
     assert [name(path) for path in sorted(there - found) if path.name != "__pycache__"] == []
+
+
+# --- the changelog ---
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """A release says what is in it, and when it was made."""
+    (newest, *_) = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", newest)
