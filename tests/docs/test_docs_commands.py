@@ -34,7 +34,6 @@ pytestmark = pytest.mark.e2e
 ELSEWHERE = {
     "tests/docs/test_docs_api.py sends these to a service": ("api ", "alias api", "URL=", "curl "),
     "tests/docs/test_docs_mapping.py does it": ("mkdir tables", "cp mappings/"),
-    "tests/docs/test_docs_upgrade.py does it": ("mkdir set-aside", "mv bridge.db", "cp before.db"),
     "`make demo` runs it": ("bridge demo",),
     "takes minutes; tests/bench/ runs it with a light load": ("bridge bench",),
     "takes minutes; tests/soak/ runs it with a light load": (
@@ -79,6 +78,7 @@ ELSEWHERE = {
 # What the examples have that is somebody else's, and what stands for it here.
 STANDS_FOR = {
     "/backups/": "backups/",
+    "restore before.db": "restore backups/bridge.db",
     "--messages 300 --duration 12": "--messages 5 --duration 1",
     "--port 9001": "--port 0",
     "--port 8090": "--port 0",
