@@ -1,4 +1,4 @@
-"""Every command in README.md and docs/ is really run: as a shell reads it, in a folder that was empty before.
+"""Every command in README.md and docs/ is really run, in a folder that was empty before, and ends well.
 
 There is a service in that folder, made as the README says, with simulated peers around it. What cannot be run here
 stands in ELSEWHERE with the reason; a new command is run, or has to be added there.
@@ -159,7 +159,8 @@ def set_up_shell(top: Path, environ: pytest.MonkeyPatch) -> None:
     command.chmod(0o755)
     for stamp in (".bridge-run", ".bridge-dev"):
         (top / "venv" / stamp).touch()
-    environ.delenv("BRIDGE_CONFIG", raising=False)
+    for inherited in ("BRIDGE_CONFIG", "ARGS", "MAKEFLAGS", "MAKELEVEL"):  # the tests may be run by make
+        environ.delenv(inherited, raising=False)
     environ.setenv("PATH", str(programs), prepend=os.pathsep)
     environ.setenv("VENV", str(top / "venv"))
     environ.setenv("SMARTICO_API_KEY", "sim-api-key")
