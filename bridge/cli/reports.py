@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from bridge.cli.access import open_for_changing, open_for_reading
+from bridge.cli.completion import complete_gateway
 from bridge.cli.options import config_option, json_option, limit_option, now, read_settings
 from bridge.cli.output import clean, print_json, print_page, print_table
 
@@ -36,7 +37,9 @@ _FILTER = (
     click.option(
         "--since", default="", metavar="T", help="Owed since then: RFC 3339, a date, or an age like 2h."
     ),
-    click.option("--gateway", default="", metavar="G", help="Of this gateway."),
+    click.option(
+        "--gateway", default="", metavar="G", shell_complete=complete_gateway, help="Of this gateway."
+    ),
     click.option("--error", default="", metavar="TEXT", help="With this in the last error."),
     click.option("--cause", default="", metavar="C", help="Of this cause (see `bridge reports causes`)."),
     click.option("--lane", default="", metavar="L", help="Of this lane: GATEWAY@HOST."),

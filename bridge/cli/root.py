@@ -16,6 +16,7 @@ import rich_click as click
 from bridge import __version__
 from bridge.cli.bench import bench_command
 from bridge.cli.check import check_command
+from bridge.cli.completion import completion_command
 from bridge.cli.contacts import contacts_group
 from bridge.cli.database import database_group
 from bridge.cli.demo import demo_command
@@ -58,6 +59,7 @@ for _command in (
     keys_group,
     simulate_command,
     bench_command,
+    completion_command,
 ):
     bridge_group.add_command(_command)
 

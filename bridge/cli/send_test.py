@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from bridge.cli.completion import complete_gateway
 from bridge.cli.options import config_option, json_option, read_settings
 from bridge.cli.output import print_json, timeline_line
 from bridge.errors import BridgeError
@@ -26,7 +27,7 @@ _BAD = {"failed": "It could not be delivered.", "rejected": "The provider refuse
 
 
 @click.command("send-test", epilog="Example: bridge send-test sms player1")
-@click.argument("gateway")
+@click.argument("gateway", shell_complete=complete_gateway)
 @click.argument("ext_user_id")
 @click.option("--text", default="A test message of the bridge.", metavar="TEXT", help="What to send.")
 @click.option(
