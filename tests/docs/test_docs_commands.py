@@ -50,7 +50,11 @@ ELSEWHERE = {
     "writes into the sources, with Chromium": ("make screenshots",),
     "needs the network": ("make audit",),
     "needs Kannel": ("python bench/kannel/run.py",),
-    "needs the programs of a PostgreSQL server": ("pg_dump", "pg_restore", "createdb"),
+    "needs a PostgreSQL server; tests/docs/test_docs_backup.py runs it": (
+        "pg_dump",
+        "pg_restore",
+        "createdb",
+    ),
     "needs Docker; tests/deploy/test_image.py reads the files": (
         "docker",
         "cp deploy/compose/",
