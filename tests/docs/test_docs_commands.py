@@ -85,7 +85,7 @@ STANDS_FOR = {
     "restore before.db": "restore backups/bridge.db",
     "--messages 300 --duration 12": "--messages 5 --duration 1",
     "--port 9001": "--port 0",
-    "--port 8090": "--port 0",
+    "--port 8090": "--port 0 --messages 3",
 }
 # What a sentence leaves out behind a command.
 COMPLETED = {
