@@ -39,7 +39,7 @@ class PostgresServer:
             nobody = pwd.getpwnam("nobody")
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
-        self._programs = self._find_programs()
+        self.programs = self._find_programs()
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._has_template = False
@@ -67,12 +67,12 @@ class PostgresServer:
 
     @property
     def version(self) -> str:
-        return self._run(self._programs / "postgres", "--version").split()[2]
+        return self._run(self.programs / "postgres", "--version").split()[2]
 
     def _initialise(self) -> None:
         data = self.folder / "data"
         self._run(
-            self._programs / "initdb", "-D", str(data), "-U", _USER, "--auth=trust", "--no-sync", "-E", "UTF8",
+            self.programs / "initdb", "-D", str(data), "-U", _USER, "--auth=trust", "--no-sync", "-E", "UTF8",
             "--locale=C",
         )  # fmt: skip
         settings = {
@@ -91,7 +91,7 @@ class PostgresServer:
         """Returns once it takes connections."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._programs / "postgres"), "-D", str(self.folder / "data")],
+                [str(self.programs / "postgres"), "-D", str(self.folder / "data")],
                 stdout=log, stderr=log, cwd=self.folder, **self._as,
             )  # fmt: skip
         end = time.monotonic() + _READY
@@ -102,7 +102,7 @@ class PostgresServer:
 
     def _answers(self) -> bool:
         done = subprocess.run(
-            [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)],
+            [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)],
             check=False, cwd=self.folder, **self._as,
         )  # fmt: skip
         return done.returncode == 0

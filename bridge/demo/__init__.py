@@ -46,7 +46,6 @@ class Figures(Struct, frozen=True):
     callbacks: int
     reports: int
     retries: int
-    repeated_requests: int
     open: int
     notifications: int
     notifications_open: int
@@ -106,8 +105,6 @@ class Demo:
             callbacks=sum(each.callbacks_acknowledged for each in (revicom, sendgrid, platform)),
             reports=smartico.statuses.total(),
             retries=sum(smartico.status_answers.values()) - smartico.statuses.total(),
-            repeated_requests=sum(revicom.requests_by_outcome.values())
-            - revicom.requests_by_outcome.get("accepted", 0),
             open=len({finding.ext_message_id for finding in verdict.lost}),
             notifications=len(posted),
             notifications_open=len(posted - self._passed_on()),

@@ -9,12 +9,11 @@ import uuid
 from collections.abc import Sequence
 from typing import assert_never
 
-from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply
+from bridge.core.exchange import Outcome, Reply
 from bridge.core.model import Millis, id_from_text, id_text
 from bridge.core.retry import no_sooner, scheduled
-from bridge.core.times import read_retry_after
 from bridge.flows.rules import ReportRules
-from bridge.smartico import Done, Hopeless, TryLater, Unauthorized
+from bridge.smartico import Done, Hopeless, TryLater, Unauthorized, read_failure
 from bridge.store import forwards, review
 from bridge.store.forwards import DueForward, Settlement
 from bridge.store.review import Kind, Member
@@ -35,21 +34,9 @@ def bridge_id(kind: str, source: str) -> str:
 
 def read_outcome(outcome: Outcome) -> Verdict:
     """What the receiver made of it. The body of its answer is its own business."""
-    match outcome:
-        case NoConnection(reason):
-            return TryLater("no_connection", reason, None, True)
-        case NoReply(reason):
-            return TryLater("no_reply", reason, None, True)
-        case Reply(status) if 200 <= status < 300:
-            return Done()
-        case Reply(401 | 403 as status):
-            return Unauthorized(f"HTTP {status}")
-        case Reply(429):
-            return TryLater("throttled", "HTTP 429", read_retry_after(outcome.headers), False)
-        case Reply(status) if 300 <= status < 500:
-            return Hopeless(f"HTTP {status}")
-        case Reply(status):
-            return TryLater("server_error", f"HTTP {status}", read_retry_after(outcome.headers), True)
+    if isinstance(outcome, Reply) and 200 <= outcome.status < 300:
+        return Done()
+    return read_failure(outcome)
 
 
 def judge(

@@ -38,10 +38,10 @@ def each_element(body: bytes, read: Callable[[bytes], Element]) -> Iterator[RawE
         yield RawElement(raw, read(raw))
 
 
-def decode_element(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | Malformed:
+def decode_element(decode: Callable[[bytes], T], raw: bytes) -> T | Malformed:
     """One element, by its own JSON text. NUL characters pass: whoever keeps a text has to look for them."""
     try:
-        return decoder.decode(raw)
+        return decode(raw)
     except RecursionError:
         return Malformed("it is nested too deeply")
     except UnicodeDecodeError:

@@ -17,6 +17,7 @@ from msgspec import Meta, Raw, Struct
 from bridge.core.json_text import read_json
 from bridge.core.model import DeliveryReport, Element, InboundMessage, Malformed, Millis, Price
 from bridge.core.times import read_time
+from bridge.providers.reading import decode_element
 
 __all__ = ["read_element", "usable_id"]
 
@@ -95,18 +96,15 @@ def usable_id(value: object) -> str:
 
 def read_element(raw: bytes) -> Element:
     """One element of a batch, from its own JSON text; `Malformed` where it cannot be read."""
-    try:
-        event = _event.decode(raw).callback_event
-        element = _READERS.get(event, _read_status)(raw)
-    except RecursionError:
-        return Malformed("it is nested too deeply")
-    except UnicodeDecodeError:
-        return Malformed("it holds a text that is not UTF-8")
-    except msgspec.DecodeError as error:
-        return Malformed(str(error))  # a type and a place, never a value
+    element = decode_element(_decode, raw)
     if b"\\u0000" in raw and _holds_nul(element):
         return Malformed("it holds the character NUL")
     return element
+
+
+def _decode(raw: bytes) -> Element:
+    event = _event.decode(raw).callback_event
+    return _READERS.get(event, _read_status)(raw)
 
 
 def _holds_nul(element: Element) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from bridge.core.content import EmailExtra
-from bridge.core.exchange import NoConnection, NoReply, Outcome, Reply, Request, SendOutcome
+from bridge.core.exchange import NoConnection, NoReply, Reply, Request, SendOutcome
 from bridge.core.json_text import read_json
 from bridge.core.mailbox import ascii_domain, read_mailbox
 from bridge.core.model import id_text
@@ -27,20 +27,17 @@ from bridge.providers.protocol import (
     Blocked,
     CallbackUnreadable,
     Invalid,
-    LookupResult,
-    NoTrace,
     NotTaken,
     OutgoingMessage,
     PerhapsTaken,
     RawElement,
     SendResult,
-    TellResult,
-    Told,
     TooLarge,
 )
 from bridge.providers.reading import count_elements, each_element, judge_refusal
 from bridge.providers.sendgrid_event import ID_ARGUMENT, read_event, usable_id
 from bridge.providers.sendgrid_signature import SIGNED_BY, read_public_key, signature_matches
+from bridge.providers.unasked import NeverAsked
 
 if TYPE_CHECKING:
     from bridge.settings.model import SendgridSettings
@@ -65,12 +62,11 @@ class _ErrorAnswer(Struct):
 _error_answer = msgspec.json.Decoder(_ErrorAnswer)
 
 
-class Sendgrid:
+class Sendgrid(NeverAsked):
     """One configured account at SendGrid. Raises BridgeError for a `webhook_public_key` that is none."""
 
     adapter: str = "sendgrid"
     max_batch: int = 1
-    asks: bool = False
 
     def __init__(self, settings: SendgridSettings, public_url: str) -> None:
         self.name: str = settings.name
@@ -124,24 +120,7 @@ class Sendgrid:
     def _redact(self, text: str) -> str:
         return redact(text, self._settings.token, self._settings.callback_password)
 
-    # --- there is no look-up: its events name the mail by our own id ---
-
-    def build_lookup(self, message: OutgoingMessage) -> None:
-        """It cannot be asked."""
-
-    def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
-        """It cannot be asked."""
-        return NoTrace()
-
-    def build_tell(self, ids: Sequence[str]) -> Sequence[Request]:
-        """It cannot be asked."""
-        return ()
-
-    def parse_tell(self, ids: Sequence[str], outcomes: Sequence[Outcome]) -> TellResult:
-        """It cannot be asked."""
-        return Told(frozenset(), {})
-
-    # --- callbacks ---
+    # --- callbacks: they name the mail by our own id, for there is no look-up ---
 
     def verify_callback(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether the body is signed with the configured key; without a key, whether the credentials are ours."""

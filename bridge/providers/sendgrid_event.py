@@ -70,7 +70,7 @@ def usable_id(value: object) -> str:
 
 def read_event(raw: bytes) -> Element:
     """One element of a batch, from its own JSON text; `Malformed` where it cannot be read."""
-    wire = decode_element(_event, raw)
+    wire = decode_element(_event.decode, raw)
     if isinstance(wire, Malformed):
         return wire
     provider_message_id = _message_of(wire)

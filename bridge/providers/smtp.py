@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bridge.core.exchange import Mail, MailReply, NoConnection, NoReply, Outcome, Request, SendOutcome
+from bridge.core.exchange import Mail, MailReply, NoConnection, NoReply, SendOutcome
 from bridge.core.mailbox import ascii_domain
 from bridge.core.redact import redact
 from bridge.providers.mime import build_mime, message_id_of, read_mailbox_of
@@ -20,17 +20,14 @@ from bridge.providers.protocol import (
     CallbackUnreadable,
     Deferred,
     ItemResult,
-    LookupResult,
-    NoTrace,
     NotTaken,
     OutgoingMessage,
     PerhapsTaken,
     RawElement,
     Refused,
     SendResult,
-    TellResult,
-    Told,
 )
+from bridge.providers.unasked import NeverAsked
 
 if TYPE_CHECKING:
     from bridge.settings.model import SmtpSettings
@@ -42,12 +39,11 @@ _CLOSING = 421  # the server goes away, whatever we wanted
 _ABOUT_US = frozenset({530, 534, 535, 538})
 
 
-class Smtp:
+class Smtp(NeverAsked):
     """One configured mail server."""
 
     adapter: str = "smtp"
     max_batch: int = 1
-    asks: bool = False
     signs: Sequence[str] = ()
 
     def __init__(self, settings: SmtpSettings, public_url: str) -> None:
@@ -102,21 +98,6 @@ class Smtp:
         return redact(text, self._settings.password)
 
     # --- what SMTP does not have ---
-
-    def build_lookup(self, message: OutgoingMessage) -> None:
-        """A mail server cannot be asked."""
-
-    def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
-        """A mail server cannot be asked."""
-        return NoTrace()
-
-    def build_tell(self, ids: Sequence[str]) -> Sequence[Request]:
-        """A mail server cannot be asked."""
-        return ()
-
-    def parse_tell(self, ids: Sequence[str], outcomes: Sequence[Outcome]) -> TellResult:
-        """A mail server cannot be asked."""
-        return Told(frozenset(), {})
 
     def verify_callback(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Nobody calls back."""

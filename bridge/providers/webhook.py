@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bridge.core.content import CustomExtra
-from bridge.core.exchange import MailReply, NoConnection, NoReply, Outcome, Reply, Request, SendOutcome
+from bridge.core.exchange import MailReply, NoConnection, NoReply, Reply, Request, SendOutcome
 from bridge.core.model import DeliveryReport, Element, Malformed, id_from_text, id_text
 from bridge.core.redact import redact
 from bridge.core.times import read_time
@@ -22,17 +22,14 @@ from bridge.providers.protocol import (
     Accepted,
     Answered,
     CallbackUnreadable,
-    LookupResult,
-    NoTrace,
     NotTaken,
     OutgoingMessage,
     PerhapsTaken,
     RawElement,
     SendResult,
-    TellResult,
-    Told,
 )
 from bridge.providers.reading import count_elements, decode_element, each_element, judge_refusal
+from bridge.providers.unasked import NeverAsked
 
 if TYPE_CHECKING:
     from bridge.settings.model import WebhookSettings
@@ -61,12 +58,11 @@ class _Report(Struct):
 _report = msgspec.json.Decoder(_Report)
 
 
-class Webhook:
+class Webhook(NeverAsked):
     """One configured notification centre."""
 
     adapter: str = "webhook"
     max_batch: int = 1
-    asks: bool = False
     signs: Sequence[str] = ()
 
     def __init__(self, settings: WebhookSettings, public_url: str) -> None:
@@ -129,24 +125,7 @@ class Webhook:
     def _redact(self, text: str) -> str:
         return redact(text, self._settings.callback_password, *self._settings.headers.values())
 
-    # --- there is no look-up: the receiver ignores what it has had ---
-
-    def build_lookup(self, message: OutgoingMessage) -> None:
-        """It cannot be asked."""
-
-    def parse_lookup(self, message: OutgoingMessage, outcome: Outcome) -> LookupResult:
-        """It cannot be asked."""
-        return NoTrace()
-
-    def build_tell(self, ids: Sequence[str]) -> Sequence[Request]:
-        """It cannot be asked."""
-        return ()
-
-    def parse_tell(self, ids: Sequence[str], outcomes: Sequence[Outcome]) -> TellResult:
-        """It cannot be asked."""
-        return Told(frozenset(), {})
-
-    # --- callbacks ---
+    # --- callbacks; there is no look-up: the receiver ignores what it has had ---
 
     def verify_callback(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether the Basic credentials are those of the callback address."""
@@ -163,7 +142,7 @@ class Webhook:
 
 def _read_report(raw: bytes) -> Element:
     """One status of one message. What is no id of ours is kept as it is: nobody will ever know that message."""
-    wire = decode_element(_report, raw)
+    wire = decode_element(_report.decode, raw)
     if isinstance(wire, Malformed):
         return wire
     if "\0" in wire.ext_message_id + wire.status:

@@ -10,7 +10,6 @@ Nothing here reads anything, and nothing but `load.py` should build a `Settings`
 
 from __future__ import annotations
 
-from base64 import b64decode
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -102,11 +101,6 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
     def is_sqlite(self) -> bool:
         """True for SQLite, False for PostgreSQL."""
         return self.url.reveal().startswith("sqlite:")
-
-    @property
-    def pii_key_bytes(self) -> bytes | None:
-        """The 32 bytes of `pii_key`; None where it is empty."""
-        return b64decode(self.pii_key.reveal()) or None
 
     def reveal_keys(self) -> tuple[str, str]:
         """`pii_key` and `pii_key_old`, as a database is opened with them."""

@@ -15,6 +15,7 @@ from bridge.smartico.reports import (
     StatusReply,
     TryLater,
     Unauthorized,
+    read_failure,
     read_status_reply,
 )
 from bridge.smartico.requests import SendRequest, check_callback_url, decode_send
@@ -35,5 +36,6 @@ __all__ = [
     "decode_send",
     "encode_accepted",
     "encode_refusal",
+    "read_failure",
     "read_status_reply",
 ]

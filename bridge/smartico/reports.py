@@ -24,6 +24,7 @@ __all__ = [
     "StatusReply",
     "TryLater",
     "Unauthorized",
+    "read_failure",
     "read_status_reply",
 ]
 
@@ -111,13 +112,18 @@ def read_status_reply(outcome: Outcome, *secrets: Secret) -> StatusReply:
 
     `secrets` are kept out of the texts, should the answer repeat them: hand in the api_key.
     """
+    if isinstance(outcome, Reply) and 200 <= outcome.status < 300:
+        return _read_answer(outcome, secrets)
+    return read_failure(outcome, *secrets)
+
+
+def read_failure(outcome: Outcome, *secrets: Secret) -> Hopeless | Unauthorized | TryLater:
+    """What it means that an exchange did not end with 2xx: for a report, and for whatever else is passed on."""
     match outcome:
         case NoConnection(reason):
             return TryLater("no_connection", redact(reason, *secrets), None, True)
         case NoReply(reason):
             return TryLater("no_reply", redact(reason, *secrets), None, True)
-        case Reply(status) if 200 <= status < 300:
-            return _read_answer(outcome, secrets)
         case Reply(401 | 403 as status):
             return Unauthorized(f"HTTP {status}")
         case Reply(429):

@@ -12,21 +12,13 @@ import pytest
 
 from bridge import __version__
 from bridge.cli.root import bridge_group
-from tests.docs.pages import DOCS, ROOT, blocks, spans, without_blocks
+from tests.docs.commands import PAGES, alternatives, mentioned, name, read, typed
+from tests.docs.pages import DOCS, ROOT, blocks, without_blocks
 
-PAGES = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted(DOCS.glob("*.md"))]
 _MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z]+):", _MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"^(\w+) \?=", _MAKEFILE, re.MULTILINE))
 _BEHIND = {"demo": "demo", "run": "serve"}  # what ARGS goes to
-
-
-def name(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-def read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
 
 
 # --- commands ---
@@ -34,12 +26,10 @@ def read(path: Path) -> str:
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Every command of bridge or make in the shell examples, in words. What follows in a pipe is somebody else's."""
-    for path in PAGES:
-        for block in blocks(read(path), "sh"):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line.split(" | ")[0].split(" > ")[0].split(" && ")[0], comments=True)
-                if words and words[0] in {"bridge", "make"}:
-                    yield name(path), words
+    for page, line in typed():
+        words = shlex.split(line.split(" | ")[0].split(" > ")[0].split(" && ")[0], comments=True)
+        if words[0] in {"bridge", "make"}:
+            yield page, words
 
 
 @pytest.mark.parametrize(
@@ -83,14 +73,6 @@ def check_make(words: list[str]) -> None:
             understand([_BEHIND[words[0]], *shlex.split(value)])
 
 
-def mentioned() -> Iterator[tuple[str, str]]:
-    """Commands that a sentence names."""
-    for path in PAGES:
-        yield from (
-            (name(path), each) for each in sorted(spans(read(path))) if re.match(r"(bridge|make) [a-z]", each)
-        )
-
-
 @pytest.mark.parametrize(("page", "text"), [pytest.param(*each, id=each[1]) for each in mentioned()])
 def test_every_mention_of_a_command_is_right(page: str, text: str) -> None:
     """The command and the options exist; arguments may be left out, and several commands may be named by `a|b`."""
@@ -98,22 +80,11 @@ def test_every_mention_of_a_command_is_right(page: str, text: str) -> None:
     if first == "make":
         assert rest[0] in TARGETS
         return
-    words = [word for word in rest if re.fullmatch(r"[a-z][a-z-]*(\|[a-z][a-z-]*)*", word)]
     options = {word for word in rest if word.startswith("--")}
-    for each in alternatives(words):
-        command, _ = find(each)
+    for each in alternatives(text):
+        command, _ = find(shlex.split(each)[1:])
         known = {option for parameter in command.params for option in parameter.opts}
         assert options <= known | {"--help"}, text
-
-
-def alternatives(words: list[str]) -> Iterator[list[str]]:
-    """`a b|c` is `a b` and `a c`; what cannot be a command any more is cut off."""
-    command = bridge_group.commands[words[0]]
-    if not isinstance(command, click.Group) or len(words) < 2:
-        yield words[:1]
-        return
-    for each in words[1].split("|"):
-        yield [words[0], each]
 
 
 # --- links ---

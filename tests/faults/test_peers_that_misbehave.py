@@ -25,9 +25,6 @@ ANSWERED_LATER = {"endless interim answers": 6.0}
 MOST_GROWTH = (
     64.0  # MiB beyond what it was; an endless answer is 64 MiB for each exchange, and there are several
 )
-MOST_POURED = (
-    16.0  # MiB of an endless answer that get rid of: 4 MiB are read, the rest is in the sockets' buffers
-)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from bridge.app import Service
-from bridge.assembly import open_database
-from bridge.settings import parse_settings
+from tests.web.started import start_service
 
 SETTINGS = """
 [database]
@@ -44,11 +43,7 @@ VIEWER = {"Authorization": "Bearer a-viewer-token-for-tests"}
 
 @pytest.fixture
 async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
-    settings = parse_settings(
-        SETTINGS.replace("{database}", database), file="bridge.toml", base_dir=tmp_path, environ={}
-    )
-    service = Service(settings, await open_database(settings), host="127.0.0.1", port=0)
-    await service.start()
+    service = await start_service(SETTINGS, tmp_path, database)
     yield service
     await service.stop()
 

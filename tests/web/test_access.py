@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-OPERATOR = {"Authorization": "Bearer an-operator-token-for-tests"}
-VIEWER = {"Authorization": "Bearer a-viewer-token-for-tests"}
+from tests.web.conftest import VIEWER
+
 BASIC = ("revicom", "password-of-callbacks")
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-OPERATOR = {"Authorization": "Bearer an-operator-token-for-tests"}
+from tests.web.conftest import OPERATOR
 
 
 async def test_health(web: httpx.AsyncClient) -> None:

@@ -12,14 +12,12 @@ import httpx
 import pytest
 
 from bridge.app import Service
-from bridge.assembly import open_database
-from bridge.settings import parse_settings
 from tests.databases import every_byte
+from tests.web.conftest import OPERATOR, VIEWER
+from tests.web.started import start_service
 
 PATH = "/smartico/communications"
 SECRET = {"Authorization": "new-secret"}
-VIEWER = {"Authorization": "Bearer a-viewer-token-for-tests"}
-OPERATOR = {"Authorization": "Bearer an-operator-token-for-tests"}
 KEPT = {"error_code": 0}
 SETTINGS = """
 [database]
@@ -59,10 +57,7 @@ SAMPLE: dict[str, Any] = {
 @pytest.fixture
 async def taking(tmp_path: Path, database: str) -> AsyncIterator[Service]:
     """A service whose settings have a section for communications; the `service` of all web tests has none."""
-    text = SETTINGS.replace("{database}", database)
-    settings = parse_settings(text, file="bridge.toml", base_dir=tmp_path, environ={})
-    service = Service(settings, await open_database(settings), host="127.0.0.1", port=0)
-    await service.start()
+    service = await start_service(SETTINGS, tmp_path, database)
     yield service
     await service.stop()
 

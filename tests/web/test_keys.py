@@ -11,10 +11,9 @@ import httpx
 import pytest
 
 from bridge.app import Service
-from bridge.assembly import open_database
 from bridge.pii import cipher_key_of, key_name
-from bridge.settings import parse_settings
 from tests.web.conftest import OPERATOR, SETTINGS, VIEWER
+from tests.web.started import start_service
 
 FORMER, PRESENT = (b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 KEY = {"key": key_name(cipher_key_of(PRESENT))}
@@ -22,11 +21,7 @@ PHONE = "+447700900123"
 
 
 async def serve(folder: Path, database: str, keys: str) -> Service:
-    text = SETTINGS.replace("{database}", database).replace("[server]", f"{keys}\n[server]")
-    settings = parse_settings(text, file="bridge.toml", base_dir=folder, environ={})
-    service = Service(settings, await open_database(settings), host="127.0.0.1", port=0)
-    await service.start()
-    return service
+    return await start_service(SETTINGS.replace("[server]", f"{keys}\n[server]"), folder, database)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from tests.databases import rows
+from tests.web.conftest import OPERATOR
 
-OPERATOR = {"Authorization": "Bearer an-operator-token-for-tests"}
 NEAR = "185.203.96.7"
 SECRET = {"Authorization": "old-secret"}
 BASIC = "Basic cmV2aWNvbTpwYXNzd29yZC1vZi1jYWxsYmFja3M="

@@ -9,9 +9,7 @@ import httpx
 import pytest
 
 from bridge.store.stats import Dimension
-
-OPERATOR = {"Authorization": "Bearer an-operator-token-for-tests"}
-VIEWER = {"Authorization": "Bearer a-viewer-token-for-tests"}
+from tests.web.conftest import OPERATOR, VIEWER
 
 
 async def ask(web: httpx.AsyncClient, **params: str) -> dict[str, Any]:

@@ -11,16 +11,14 @@ import httpx
 import pytest
 
 from bridge.app import Service
-from bridge.assembly import open_database
 from bridge.core.model import MessageId, Status, id_text, new_id
 from bridge.flows import reporting
-from bridge.settings import parse_settings
 from bridge.store.reports import Settlement
 from bridge.store.tx import Tx
 from tests.postgres import PostgresServer
+from tests.web.conftest import OPERATOR, VIEWER
+from tests.web.started import start_service
 
-VIEWER = {"Authorization": "Bearer a-viewer-token-for-tests"}
-OPERATOR = {"Authorization": "Bearer an-operator-token-for-tests"}
 SMS = {"Authorization": "secret-of-sms"}
 SETTINGS = """
 [database]
@@ -44,17 +42,9 @@ role = "viewer"
 """
 
 
-async def start(folder: Path, database: str, **how: Any) -> Service:
-    text = SETTINGS.replace("{database}", database)
-    settings = parse_settings(text, file="bridge.toml", base_dir=folder, environ={})
-    service = Service(settings, await open_database(settings), host="127.0.0.1", port=0, **how)
-    await service.start()
-    return service
-
-
 @pytest.fixture
 async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
-    service = await start(tmp_path, database)
+    service = await start_service(SETTINGS, tmp_path, database)
     yield service
     await service.stop()
 
@@ -158,7 +148,7 @@ async def test_many_pages_count_once(service: Service, client: httpx.AsyncClient
 async def test_a_process_without_a_worker(tmp_path: Path, postgres: PostgresServer) -> None:
     """With --role web the counts are there, and nothing is claimed of how the providers are."""
     url = await postgres.create()
-    service = await start(tmp_path, url, role="web")
+    service = await start_service(SETTINGS, tmp_path, url, role="web")
     async with httpx.AsyncClient(base_url=service.url) as client:
         found = await status(client)
     await service.stop()

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from bridge.metrics import Metrics
 from bridge.store import sends
 from bridge.store.tx import Tx
 from bridge.worker.counts import Backlog, CountPump
-from tests.flows.desk import Desk, open_desk
+from tests.flows.desk import Desk
 
 LANE = "sms@api.smartico.ai"
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, database: str) -> AsyncIterator[Desk]:
-    made = await open_desk(tmp_path, database=database)
-    await made.add_contact()
-    yield made
-    await made.store.close()
 
 
 async def nothing() -> None:

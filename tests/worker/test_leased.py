@@ -20,8 +20,7 @@ from bridge.worker.leased import LeasedStock
 from bridge.worker.leases import Held
 from bridge.worker.stock import LOAD
 from bridge.worker.waiting import key_of
-from tests.postgres import PostgresServer
-from tests.store.conftest import Databases, end_leases
+from tests.store.conftest import end_leases
 from tests.worker.wrapped import WrappedStore
 
 T = TypeVar("T")
@@ -84,29 +83,17 @@ class Office:
         return [each.message_id for each in found]
 
 
-@pytest.fixture(scope="module")
-def databases(postgres: PostgresServer) -> Databases:
-    return Databases(postgres)
-
-
 @pytest.fixture
-async def url(databases: Databases) -> AsyncIterator[str]:
-    made = await databases.lend()
-    yield made
-    await databases.take_back(made)
-
-
-@pytest.fixture
-async def mine(url: str) -> AsyncIterator[Office]:
-    store = await postgres.open_store(url, "", lease_seconds=LEASE)
+async def mine(shared_url: str) -> AsyncIterator[Office]:
+    store = await postgres.open_store(shared_url, "", lease_seconds=LEASE)
     yield Office(store)
     await store.close()
 
 
 @pytest.fixture
-async def theirs(url: str) -> AsyncIterator[Office]:
+async def theirs(shared_url: str) -> AsyncIterator[Office]:
     """Another process on the same database."""
-    store = await postgres.open_store(url, "", lease_seconds=LEASE)
+    store = await postgres.open_store(shared_url, "", lease_seconds=LEASE)
     yield Office(store)
     await store.close()
 

@@ -18,8 +18,7 @@ from bridge.store.sends import Send
 from bridge.store.sqlite import open_store
 from bridge.store.tx import Job, Store, Tx
 from bridge.worker.leases import Held, Leases
-from tests.postgres import PostgresServer
-from tests.store.conftest import Databases, end_leases
+from tests.store.conftest import end_leases
 from tests.worker.wrapped import WrappedStore
 
 T = TypeVar("T")
@@ -71,29 +70,17 @@ def held(clock: Clock) -> Held:
     return Held(LEASE, clock)
 
 
-@pytest.fixture(scope="module")
-def databases(postgres: PostgresServer) -> Databases:
-    return Databases(postgres)
-
-
 @pytest.fixture
-async def url(databases: Databases) -> AsyncIterator[str]:
-    made = await databases.lend()
-    yield made
-    await databases.take_back(made)
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[AwayStore]:
-    made = AwayStore(await postgres.open_store(url, "", lease_seconds=LEASE))
+async def store(shared_url: str) -> AsyncIterator[AwayStore]:
+    made = AwayStore(await postgres.open_store(shared_url, "", lease_seconds=LEASE))
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def other(url: str) -> AsyncIterator[PostgresStore]:
+async def other(shared_url: str) -> AsyncIterator[PostgresStore]:
     """Another process on the same database."""
-    made = await postgres.open_store(url, "", lease_seconds=LEASE)
+    made = await postgres.open_store(shared_url, "", lease_seconds=LEASE)
     yield made
     await made.close()
 

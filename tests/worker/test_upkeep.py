@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from bridge.flows.pruning import Pruned, Pruning, Retention
 from bridge.flows.silence import Finding
 from bridge.worker.upkeep import UpkeepPump
-from tests.flows.desk import Desk, open_desk
+from tests.flows.desk import Desk
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, database: str) -> AsyncIterator[Desk]:
-    made = await open_desk(tmp_path, database=database)
-    await made.add_contact()
-    yield made
-    await made.store.close()
 
 
 class Upkeep:

@@ -14,8 +14,9 @@ from typing import TypeVar
 from bridge.errors import StoreError
 from bridge.pii import Vault
 from bridge.store.keys import open_vault, try_writing
-from bridge.store.sqlite.engine import Jobs, Looker, Reader, SqliteTx, Writer, connect, damage, run_job
+from bridge.store.sqlite.engine import SqliteTx, Writer, connect, damage, run_job
 from bridge.store.sqlite.lock import OwnerLock, read_owner
+from bridge.store.sqlite.readers import Jobs, Looker, Reader
 from bridge.store.tx import Job
 
 __all__ = ["SqliteStore", "backup", "migrate", "open_reader", "open_store", "read_owner", "schema_version"]

@@ -1,4 +1,4 @@
-"""The SQLite engine: one connection that writes, a few that read, and commits that many callers share.
+"""The SQLite engine: one connection that writes, and commits that many callers share. `readers` has those that read.
 
 A *job* is a coroutine function over a `Tx`. Its awaits never suspend here, for every statement runs at once; a job
 that awaits anything else (a socket, a sleep) is refused, so no transaction can stay open across I/O. The writer takes
@@ -8,16 +8,14 @@ database.
 
 The writer's statements run in the event loop, and only its commits, which wait for the disk, in a thread. A statement
 takes microseconds; handed to a thread, each of them waited for the interpreter's lock (docs/performance.md has the
-figures). Readers, whose searches may take long, are threads.
+figures).
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import queue
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,14 +28,13 @@ from bridge.pii import Vault
 from bridge.store.sqlite.statements import STATEMENTS, padded
 from bridge.store.tx import Job, Row
 
-__all__ = ["Jobs", "Looker", "Reader", "SqliteTx", "Writer", "connect", "damage", "run_job", "translate"]
+__all__ = ["CLOSED", "SqliteTx", "Writer", "connect", "damage", "run_job", "translate"]
 
 T = TypeVar("T")
-_CLOSED = "The database is closed: the bridge is stopping."
+CLOSED = "The database is closed: the bridge is stopping."
 _HELD = 0.02  # seconds until the next try while another program holds the file
 _AWAITED = "a transaction awaited something other than the store"
 _Waiting = tuple[Job[Any], "asyncio.Future[Any]"]
-Jobs = queue.SimpleQueue["tuple[Job[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]] | None"]
 _CONNECTION_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
@@ -152,7 +149,7 @@ class Writer:
 
     async def run(self, job: Job[T]) -> T:
         if self._closed:
-            raise StoreError(_CLOSED)
+            raise StoreError(CLOSED)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._waiting.append((job, future))
@@ -326,77 +323,3 @@ def _mend(error: Exception) -> str:
             return "; its file or disk is read-only: look at the rights, the mount, and the log of the system"
         case _:
             return ""
-
-
-class Looker:
-    """Runs quick jobs at once, in the event loop, on a read-only connection."""
-
-    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
-        self._connection = connection
-        self._tx = SqliteTx(connection, vault)
-        self._closed = False
-
-    def run(self, job: Job[T]) -> T:
-        if self._closed:
-            raise StoreError(_CLOSED)
-        try:
-            return run_job(job, self._tx)
-        except sqlite3.Error as error:
-            raise translate(error) from error
-
-    def close(self) -> None:
-        self._closed = True
-        self._connection.close()
-
-
-class Reader:
-    """A thread that runs jobs on a read-only connection. They share a queue, so that a slow job holds up none."""
-
-    def __init__(self, connection: sqlite3.Connection, vault: Vault, name: str, jobs: Jobs) -> None:
-        self._connection = connection
-        self._tx = SqliteTx(connection, vault)
-        self._jobs = jobs
-        self._closed = False
-        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
-        self._thread.start()
-
-    async def run(self, job: Job[T]) -> T:
-        if self._closed:
-            raise StoreError(_CLOSED)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((job, loop, future))
-        return await future
-
-    def end(self) -> None:
-        """Takes nothing any more. Threads that share a queue must all be told before one is waited for."""
-        if not self._closed:
-            self._closed = True
-            self._jobs.put(None)
-
-    async def close(self) -> None:
-        """Runs what waits, then closes the connection."""
-        self.end()
-        await asyncio.to_thread(self._thread.join)
-        self._connection.close()
-
-    def _loop(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, loop, future = item
-            try:
-                value: Any = run_job(job, self._tx)
-            except Exception as error:
-                value = translate(error)
-            try:
-                loop.call_soon_threadsafe(_resolve, future, value)
-            except RuntimeError:
-                continue  # the loop is closed: nobody waits any more
-
-
-def _resolve(future: asyncio.Future[Any], value: Any) -> None:
-    if future.cancelled():
-        return
-    if isinstance(value, Exception):
-        future.set_exception(value)
-    else:
-        future.set_result(value)
