@@ -118,7 +118,7 @@ def _summary(result: ImportResult) -> str:
     done = (
         f"{result.valid:,} rows are good, nothing was imported"
         if result.dry_run
-        else f"{result.imported:,} rows imported"
+        else f"{result.imported:,} {'row' if result.imported == 1 else 'rows'} imported"
     )
     rejected = (
         f"{result.rejected:,} rejected, see {result.rejected_file}" if result.rejected else "none rejected"

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["smartico_values_command"]
 
+# With the names of Smartico's variables; docs/surfaces.md has the same.
+_NOTIFICATION = (
+    '{"login": "{{user.ext_user_id}}", "time": {{time}}, "view_url": "{{view_url}}", "channel": "{{channel}}", '
+    '"campaign_name": "{{campaign_name}}"}'
+)
 _STAND_IN = "PASSWORD"  # for a password, until the place where it stands is written there
 
 
@@ -73,7 +78,8 @@ class _Values:
                 "Authorization header": self._secret(
                     list(settings.communications.authorization), "communications", "authorization"
                 ),
-                "body template": "in docs/surfaces.md",
+                "method, content type": "POST, application/json",
+                "body template": _NOTIFICATION,
             }
         for name, provider in settings.providers.items():
             if told := self._of_provider(name, provider):

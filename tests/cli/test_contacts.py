@@ -71,7 +71,7 @@ def test_a_mended_file_of_rejected_rows_can_be_imported(bridge: Run, folder: Pat
 def test_a_bom_any_order_and_no_opt_outs(bridge: Run, folder: Path) -> None:
     """What spreadsheets write is read: a byte order mark, CRLF, quotes, columns in another order."""
     write(folder, b'"","+1 415 555-0001","anna"\r', header=b"\xef\xbb\xbfEmail,Phone,ext_user_id\r\n")
-    assert bridge("contacts", "import", "people.csv").out == "1 rows imported; none rejected.\n"
+    assert bridge("contacts", "import", "people.csv").out == "1 row imported; none rejected.\n"
     assert bridge("contacts", "show", "anna", "--json").json["phone"] == "+1•••••0001"
     assert not (folder / "people.rejected.csv").exists()
 
@@ -149,4 +149,4 @@ def test_numbers_without_a_country_code_go_by_the_settings(bridge: Run, folder: 
     settings = folder / "bridge.toml"
     settings.write_text(settings.read_text() + '\n[contacts]\ndefault_region = "GB"\n')
     write(folder, b"anna,07700 900123,,")
-    assert bridge("contacts", "import", "people.csv").out == "1 rows imported; none rejected.\n"
+    assert bridge("contacts", "import", "people.csv").out == "1 row imported; none rejected.\n"

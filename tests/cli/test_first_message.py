@@ -49,6 +49,16 @@ def test_values_with_secrets(folder: Path, capfd: pytest.CaptureFixture[str]) ->
     assert address == "https://revicom:password-of-callbacks@bridge.example/callbacks/revicom"
 
 
+def test_the_template_of_notifications(folder: Path, bridge: Run) -> None:
+    """What is printed for pasting into Smartico is the body template that docs/surfaces.md explains."""
+    with (folder / "bridge.toml").open("a") as file:
+        file.write('[communications]\nauthorization = ["secret-of-notifications"]\n')
+    fields = bridge("smartico-values", "--json").json["Smartico, notifications that an asset was sent"]
+    assert fields["method, content type"] == "POST, application/json"
+    page = (Path(__file__).parents[2] / "docs" / "surfaces.md").read_text(encoding="utf-8")
+    assert "".join(fields["body template"].split()) in "".join(page.split())
+
+
 def test_without_a_service(bridge: Run) -> None:
     """Nothing is sent behind the back of a service; the sentence says what to start."""
     result = bridge("send-test", "sms", "player1")
