@@ -14,7 +14,7 @@ from bridge.errors import SettingsError, StoreError
 from bridge.settings import Settings
 from bridge.store.keys import is_rotating
 from bridge.store.sqlite import latest_version, open_store
-from bridge.store.sqlite.facts import SQLITE_NEEDED, sqlite_version
+from bridge.store.sqlite.library import sqlite_version, too_old
 from bridge.tables import load_mapping, load_vocabulary
 
 __all__ = ["check_clock", "check_disk", "check_here"]
@@ -38,8 +38,10 @@ async def check_here(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _check_sqlite_file(settings: Settings) -> AsyncIterator[Finding]:
-    yield _check_sqlite()
-    yield await _check_database(settings)
+    library = _check_sqlite()
+    yield library
+    if library.level is Level.OK:  # else the database would only say it again
+        yield await _check_database(settings)
     folder = settings.database_path().parent
     if folder.is_dir():
         yield check_disk(folder, shutil.disk_usage(folder).free)
@@ -85,12 +87,10 @@ def _unused_tables(folder: Path | None, adapters: set[str]) -> Iterator[Finding]
 
 def _check_sqlite() -> Finding:
     version = sqlite_version()
-    text = ".".join(map(str, version))
-    if version < SQLITE_NEEDED:
-        needed = ".".join(map(str, SQLITE_NEEDED[:2]))
-        return Finding("sqlite", Level.ERROR, f"version {text} is too old: install {needed} or newer")
+    if wrong := too_old(version):
+        return Finding("sqlite", Level.ERROR, wrong)
     # 3.40 to 3.51.2 can lose writes when two connections write and reset the log at once; we have one that writes.
-    return Finding("sqlite", Level.OK, f"version {text}")
+    return Finding("sqlite", Level.OK, f"version {'.'.join(map(str, version))}")
 
 
 async def _check_database(settings: Settings) -> Finding:
