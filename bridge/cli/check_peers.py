@@ -80,6 +80,8 @@ async def _check_revicom(provider: Revicom) -> AsyncIterator[Finding]:
     answered = provider.parse_ping(ping)
     if isinstance(answered, CheckFailed):
         mend = f"check {key}.base_url and the network"
+        if isinstance(ping, Reply):  # somebody answers, but not this question
+            mend = f"correct {key}.base_url, which ends in /api/v1 with nothing behind it"
         yield Finding(name, Level.ERROR, f"it does not answer to a ping ({answered.reason}): {mend}")
     else:
         yield Finding(name, Level.OK, f"it answers within {time.monotonic() - start:.2f} s")
@@ -94,7 +96,8 @@ def _check_balance(name: str, key: str, provider: Revicom, outcome: Outcome) -> 
     if not isinstance(balance, CheckFailed):
         return Finding(name, Level.OK, f"the token is good, the balance is {balance}")
     if isinstance(outcome, Reply) and outcome.status in (401, 403):
-        return Finding(name, Level.ERROR, f"it refuses the token ({balance.reason}): correct {key}.token")
+        mend = f"correct {key}.token: it is used as the provider shows it, neither decoded nor encoded again"
+        return Finding(name, Level.ERROR, f"it refuses the token ({balance.reason}): {mend}")
     return Finding(name, Level.ERROR, f"the balance cannot be read ({balance.reason}): check {key}.base_url")
 
 

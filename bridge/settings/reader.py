@@ -143,10 +143,11 @@ class Reader:
         return {name: value for name, value in values.items() if value is not UNREAD}
 
     def _list(self, hint: Hint, raw: object, path: str) -> object:
-        if not isinstance(raw, list):
-            self._problems.add(path, wrong_type("a list", raw))
-            return UNREAD
         item = Hint.of(get_args(hint.base)[0])
+        if not isinstance(raw, list):
+            several = f": begin it with [[{path}]], in two brackets" if item.is_struct else ""
+            self._problems.add(path, wrong_type("a list", raw) + several)
+            return UNREAD
         values = tuple(self._value(item, body, f"{path}[{place}]") for place, body in enumerate(raw))
         obeyed = self._leaves.obeys(hint.rules, values, path)
         return values if obeyed and UNREAD not in values else UNREAD
