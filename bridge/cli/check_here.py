@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from bridge.cli.access import find_owner, open_for_reading
+from bridge.cli.check_machine import check_file_system, check_port, check_rights, read_mounts
 from bridge.cli.finding import Finding, Level
 from bridge.errors import SettingsError, StoreError
 from bridge.settings import Settings
+from bridge.store.contacts import has_contacts
 from bridge.store.keys import is_rotating
 from bridge.store.sqlite import latest_version, open_store
 from bridge.store.sqlite.library import sqlite_version, too_old
@@ -28,12 +30,18 @@ _SANE_YEARS = range(2026, 2100)
 async def check_here(settings: Settings) -> AsyncIterator[Finding]:
     for finding in _check_tables(settings):
         yield finding
+    for finding in check_rights(settings):
+        yield finding
     async for finding in (
         _check_sqlite_file(settings) if settings.database.is_sqlite else _check_postgres(settings)
     ):
         yield finding
     async for finding in _check_keys(settings):
         yield finding
+    async for finding in _check_contacts(settings):
+        yield finding
+    if port := await check_port(settings):
+        yield port
     yield check_clock(datetime.now(UTC))
 
 
@@ -45,6 +53,8 @@ async def _check_sqlite_file(settings: Settings) -> AsyncIterator[Finding]:
     folder = settings.database_path().parent
     if folder.is_dir():
         yield check_disk(folder, shutil.disk_usage(folder).free)
+        for finding in check_file_system(folder.resolve(), read_mounts()):
+            yield finding
 
 
 async def _check_postgres(settings: Settings) -> AsyncIterator[Finding]:
@@ -131,6 +141,26 @@ async def _check_keys(settings: Settings) -> AsyncIterator[Finding]:
         )
     elif settings.database.pii_key_old:
         yield Finding("keys", Level.WARNING, "nothing needs database.pii_key_old any more: take it out")
+
+
+async def _check_contacts(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether anybody is in the directory, where it is the source of addresses."""
+    if settings.contacts.source != "table":
+        return
+    try:
+        async with open_for_reading(settings) as store:
+            anybody = await store.read(has_contacts)
+    except StoreError:
+        return
+    if anybody:
+        yield Finding("contacts", Level.OK, "somebody is in the directory")
+    else:
+        mend = "run bridge contacts import FILE.csv, or set contacts.source"
+        yield Finding(
+            "contacts",
+            Level.WARNING,
+            f"nobody is in the directory, so every message would be refused with error_code 1: {mend}",
+        )
 
 
 def check_disk(folder: Path, free: int) -> Finding:

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import assert_never
+from urllib.parse import urlsplit
 
 from bridge.assembly import build_providers
+from bridge.cli.check_machine import ask, is_bridge
 from bridge.cli.check_providers import check_mail_server, check_sendgrid, check_webhook
 from bridge.cli.finding import Finding, Level
 from bridge.cli.platform import look_up
@@ -18,9 +20,10 @@ from bridge.providers.protocol import Provider
 from bridge.providers.revicom import CheckFailed, Revicom
 from bridge.settings import ProviderSettings, Settings
 from bridge.settings.model import RevicomSettings, SendgridSettings, SmtpSettings, WebhookSettings
+from bridge.settings.warn_addresses import is_loopback
 from bridge.transport import ProviderTransport, ReportTransport
 
-__all__ = ["callback_addresses", "check_peers", "compare_clocks"]
+__all__ = ["callback_addresses", "check_peers", "check_public_url", "compare_clocks"]
 
 _TIMEOUT = 10.0  # seconds
 _ODD = 5.0  # seconds between two clocks; less may be the way of the answer
@@ -35,6 +38,8 @@ async def check_peers(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     if settings.contacts.source == "http":
         yield await _check_platform(settings)
+    if address := await check_public_url(settings.server.public_url):
+        yield address
     transport = ReportTransport(public_only=not settings.smartico.allow_insecure_callbacks)
     for host, urls in callback_addresses(settings).items():
         yield await _check_callbacks(transport, host, urls)
@@ -121,7 +126,24 @@ def compare_clocks(name: str, ours: datetime, theirs: datetime) -> Finding:
     return Finding("clock", level, f"{text}: set the clock, and keep it with NTP")
 
 
-# --- Smartico ---
+# --- our own address, and Smartico ---
+
+
+async def check_public_url(url: str) -> Finding | None:
+    """Whether a bridge answers where others are told that it does. None: only this machine could ask there."""
+    if is_loopback(urlsplit(url).hostname or ""):
+        return None
+    outcome = await ask(url, _TIMEOUT)
+    if is_bridge(outcome):
+        return Finding("public_url", Level.OK, f"a bridge answers at {url}")
+    if isinstance(outcome, Reply):
+        text = f"{url}/healthz answers HTTP {outcome.status}, and not as a bridge"
+        return Finding(
+            "public_url", Level.WARNING, f"{text}: if it runs, correct server.public_url or the proxy"
+        )
+    text = f"nobody answers at {url} ({outcome.reason}), so a provider could not report"
+    mend = "if the bridge runs, correct server.public_url, DNS, the proxy or the firewall"
+    return Finding("public_url", Level.WARNING, f"{text}: {mend}")
 
 
 def callback_addresses(settings: Settings) -> dict[str, list[str]]:

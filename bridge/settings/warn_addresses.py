@@ -21,7 +21,7 @@ from bridge.settings.model import (
 from bridge.settings.problems import join
 from bridge.settings.rules import split_url
 
-__all__ = ["odd_addresses"]
+__all__ = ["is_loopback", "odd_addresses"]
 
 _OURS = re.compile(r"/(callbacks|smartico|ops|api|healthz|readyz)(/|$)")
 _WIDE = 8  # bits; a network with fewer in its prefix is a large part of the world
@@ -40,10 +40,10 @@ def _open_addresses(settings: Settings) -> Iterator[str]:
         parts = split_url(url)
         if parts is not None and parts.scheme == "http":
             yield f"{key}: http:// is not encrypted: use https:// outside of tests."
-        if parts is not None and _is_loopback(parts.hostname or ""):
+        if parts is not None and is_loopback(parts.hostname or ""):
             yield f"{key}: this is a loopback address: only this machine can reach it."
     for provider in settings.providers.values():
-        if isinstance(provider, SmtpSettings) and _is_loopback(provider.host):
+        if isinstance(provider, SmtpSettings) and is_loopback(provider.host):
             yield f"providers.{provider.name}.host: this is a loopback address: only this machine can reach it."
 
 
@@ -83,7 +83,7 @@ def _public_url(settings: Settings) -> Iterator[str]:
             f"{key}: port {parts.port} is that of server.port, where the bridge itself speaks http: write the port at "
             "which the proxy speaks https, or none for 443."
         )
-    if parts.scheme == "http" and settings.ops.secure_cookies and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and settings.ops.secure_cookies and not is_loopback(parts.hostname or ""):
         yield "ops.secure_cookies: browsers keep the sign-in of /ops/ for https:// only, and public_url is http://."
     if parts.scheme == "https" and not settings.ops.secure_cookies:
         yield "ops.secure_cookies: false is for tests over http://: with https:// take it out."
@@ -97,7 +97,7 @@ def _proxies(settings: Settings) -> Iterator[str]:
                 f"server.trusted_proxies[{place}]: {network} lets almost anybody say where they come from: "
                 "name the proxies only."
             )
-    if server.trusted_proxies or not (_is_loopback(server.host) or server.public_url.startswith("https:")):
+    if server.trusted_proxies or not (is_loopback(server.host) or server.public_url.startswith("https:")):
         return
     limited = {"smartico.allowed_ips": settings.smartico.allowed_ips}
     limited |= {
@@ -117,7 +117,8 @@ def _callbacks(settings: Settings) -> Iterator[str]:
             yield f"smartico.fallback_callback_url: it {found.reason}, so it would be refused: add the host there."
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its address or its name."""
     address = _address(host)
     return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
 

@@ -12,7 +12,7 @@ from bridge.secret import Secret
 from bridge.settings.model import RevicomSettings, SendgridSettings, Settings, SmtpSettings
 from bridge.settings.problems import join
 
-__all__ = ["odd_secrets"]
+__all__ = ["odd_secrets", "written_secrets"]
 
 _SAMPLE = re.compile(
     r"<.*>|\.{3,}|…|x{3,}|\*{3,}|.*(change[-_ ]?(me|this)|your[-_ ]|placeholder|replace[-_ ]?(me|this)|insert[-_ ]).*"
@@ -35,7 +35,8 @@ def odd_secrets(settings: Settings) -> Iterator[str]:
         elif _QUOTED.fullmatch(text):
             yield f"{key}: quotation marks are a part of it (an env file of Docker keeps them): take them out."
     for place, (key, secret) in enumerate(asked):
-        if len(secret.reveal()) < _SHORT:
+        text = secret.reveal()
+        if len(text) < _SHORT and not _SAMPLE.fullmatch(text):
             yield f"{key}: it is short enough to be guessed: make a long one, as openssl rand -hex 24 does."
         others = presented + asked[:place]
         if key.endswith(_SHARED):  # two providers have one where both take it from the same variable
@@ -43,6 +44,15 @@ def odd_secrets(settings: Settings) -> Iterator[str]:
         twin = next((other for other, known in others if known == secret), None)
         if twin:
             yield f"{key}: it is the same as {twin}: who knows the one knows the other, so give each its own."
+
+
+def written_secrets(settings: Settings) -> Iterator[Secret]:
+    """Every secret that has a key of its own, however it came there."""
+    yield from (secret for _, secret in (*_presented(settings), *_asked(settings)))
+    database = settings.database
+    yield from (key for key in (database.pii_key, database.pii_key_old) if key)
+    if not database.is_sqlite:
+        yield database.url
 
 
 def _presented(settings: Settings) -> Iterator[_Named]:
