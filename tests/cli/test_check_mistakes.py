@@ -74,7 +74,7 @@ MISTAKES = {
     "Curly quotation marks, or `yes` for `true`": change('"key-of-smartico"', "“key-of-smartico”"),
     "A table is written twice": Mistake(more="[smartico]\nmax_in_flight = 8\n"),
     "A misspelt key": change("public_url", "publc_url"),
-    "A misspelt table": change("[gateways.sms]", "[gateway.sms]"),
+    "A misspelt table": change("[smartico]", "[smartiko]"),
     "A number in quotation marks": change("port = 0", 'port = "8080"'),
     "One value where several may stand": change('["Casino"]', '"Casino"'),
     "`[ops.operators]` with one bracket": change("[[ops.operators]]", "[ops.operators]"),

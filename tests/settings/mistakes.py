@@ -10,6 +10,9 @@ SMS = REVICOM + "gateways.sms."
 UNKNOWN_KEYS = [
     ("[server]\nprot = 1", "server.prot", 'did you mean "port"?'),
     ("[gateway.sms]", "gateway", 'did you mean "gateways"?'),
+    ('[smartiko]\napi_key = "a"', "smartiko", 'did you mean "smartico"?'),
+    ('providers.revicom = { tokn = "a" }', "providers.revicom.tokn", 'did you mean "token"?'),
+    ("provider.revicom = {}\ngateways.sms = {}", "provider", 'did you mean "providers"?'),
     ("[inbound]\nqqq = 1", "inbound.qqq", "the keys here are forward_url, forward_headers"),
     ("[contacts.http]\ncache = 1", "contacts.http.cache", 'did you mean "cache_seconds"?'),
     (REVICOM + 'providers.mail = { token = "x" }', "providers.mail.token", "not known"),
