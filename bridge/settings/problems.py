@@ -41,9 +41,8 @@ class Problems:
 
     def none_at(self, *keys: str) -> bool:
         """Whether nothing is wrong at these key paths nor below them."""
-        return not any(
-            self.is_meant(key) or _is_at(problem.key, key) for key in keys for problem in self.found
-        )
+        wrong = any(_is_at(problem.key, key) for problem in self.found for key in keys)
+        return not wrong and not any(self.is_meant(key) for key in keys)
 
 
 def _is_at(path: str, key: str) -> bool:

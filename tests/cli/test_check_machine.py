@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.check_machine import check_file_system
+from bridge.cli.check_machine import check_file_system, check_port
 from bridge.cli.check_peers import check_public_url
+from bridge.settings import Settings, load_settings, parse_settings
 from bridge.sim import RevicomConfig, RevicomSimulator
 from tests.cli.conftest import SETTINGS, Run
 from tests.e2e.stage import BridgeProcess
@@ -124,11 +125,25 @@ async def test_a_public_url_is_tried() -> None:
         assert await check_public_url(simulator.url) is None
 
 
-async def test_a_public_url_at_which_the_bridge_answers(tmp_path: Path) -> None:
-    """A running service is known by its own answer."""
+async def test_a_running_bridge_is_known(tmp_path: Path) -> None:
+    """By its answer: at its public address, and at its port. On PostgreSQL it may be the one with these settings; a
+    bridge that has another SQLite file is in the way."""
     process = BridgeProcess(tmp_path, "http://127.0.0.1:1")
     await process.start()
-    found = await check_public_url(process.url.replace("127.0.0.1", "0.0.0.0"))
+    address = await check_public_url(process.url.replace("127.0.0.1", "0.0.0.0"))
+    text = SETTINGS.replace("port = 0", f"port = {process.port}")
+    own = await check_port(load_settings(process.settings, {}))
+    other = await check_port(parse(text.replace("sqlite:///bridge.db", "sqlite:///other.db"), tmp_path))
+    shared = await check_port(parse(text.replace("sqlite:///bridge.db", "postgresql://u@h/bridge"), tmp_path))
     await process.stop()
-    assert found is not None
-    assert found.level == "ok"
+    assert address is not None
+    assert address.level == "ok"
+    assert own is None
+    assert other is not None
+    assert other.level == "error"
+    assert shared is not None
+    assert (shared.level, shared.text) == ("ok", f"a bridge answers at 127.0.0.1:{process.port}")
+
+
+def parse(text: str, folder: Path) -> Settings:
+    return parse_settings(text, file="bridge.toml", base_dir=folder, environ={})
