@@ -256,7 +256,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     provider: str = "revicom"
     channel: TextOrEmpty = ""
     authorization: Annotated[Authorizations, FromEnvironment("SMARTICO_{}_SECRET")] = ()
-    senders: tuple[Text, ...] = ("Amazing",)
+    senders: tuple[Annotated[str, rules.SENDER], ...] = ("Amazing",)
     api_key: Annotated[Secret, rules.API_KEY] = _BLANK
     ttl_seconds: Annotated[float, rules.TTL] = 0
     short_links: bool = False

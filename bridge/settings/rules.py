@@ -169,7 +169,14 @@ TTL = Rule("0 or a number from 60 to 86400", lambda ttl: ttl == 0 or 60 <= ttl <
 # Texts
 TEXT = matches(rf"[^{CONTROL}]+", "a text that is not empty and has no control characters")
 TEXT_OR_EMPTY = matches(rf"[^{CONTROL}]*", "a text without control characters")
-HOST = matches(rf"[^{CONTROL}\s/]+", "a host name or an address")
+HOST = matches(  # one colon would begin a port, two or more are those of IPv6
+    rf"[^{CONTROL}\s/:]+|[^{CONTROL}\s/:]*:[^{CONTROL}\s/:]*:[^{CONTROL}\s/]*",
+    "a host name or an address, without a port",
+)
+SENDER = matches(
+    rf"[^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?",
+    "a text that is not empty, without control characters, and without a space at its ends",
+)
 USERNAME = matches(rf"[^:{CONTROL}]*", "a name without colons and control characters")
 KEYWORD = matches(rf"[^{CONTROL}\s]+", "one word")
 JSON_PATH = matches(r"[^.]+(\.[^.]+)*", 'a path into the JSON reply such as "user.phone"')

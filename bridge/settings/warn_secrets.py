@@ -1,4 +1,4 @@
-"""What is odd about secrets: a sample that was left as it is, quotation marks of an env file, one secret for two doors.
+"""What is odd about secrets: samples that were left, variables that are none, quotation marks, one for two doors.
 
 Pure. No sentence holds a secret.
 """
@@ -19,6 +19,7 @@ _SAMPLE = re.compile(
     r"|(my[-_ ]?)?(secret|password|passwort|token|api[-_ ]?key|key|test|demo|todo)",
     re.IGNORECASE,
 )
+_REFERENCE = re.compile(r"\$\w+|\$\(.*\)|%\w+%|\{\{.*\}\}|<%.*%>")  # of a shell, of Windows, of templates
 _QUOTED = re.compile(r"(['\"]).*\1")
 _SHORT = 8  # characters; shorter ones can be tried one by one
 _SHARED = ".callback_password"
@@ -30,8 +31,10 @@ def odd_secrets(settings: Settings) -> Iterator[str]:
     presented, asked = list(_presented(settings)), list(_asked(settings))
     for key, secret in presented + asked:
         text = secret.reveal()
-        if _SAMPLE.fullmatch(text):
+        if _SAMPLE.fullmatch(text) and not _REFERENCE.fullmatch(text):
             yield f"{key}: this looks like a sample: write the real one."
+        elif _REFERENCE.fullmatch(text):
+            yield f"{key}: this is taken as it stands: write ${{NAME}} for a variable of the environment."
         elif _QUOTED.fullmatch(text):
             yield f"{key}: quotation marks are a part of it (an env file of Docker keeps them): take them out."
     for place, (key, secret) in enumerate(asked):

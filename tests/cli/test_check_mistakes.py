@@ -80,6 +80,7 @@ MISTAKES = {
     "`[ops.operators]` with one bracket": change("[[ops.operators]]", "[ops.operators]"),
     "Everybody can read it": Mistake(prepare=readable),
     "The variable is not set": change('"token-of-revicom"', '"${REVICOM_TOKEN}"'),
+    "`$NAME` or `{{ name }}` for `${NAME}`": change("token-of-revicom", "$REVICOM_TOKEN"),
     "The variable is empty": change(
         '"token-of-revicom"', '"${REVICOM_TOKEN}"', environ={"REVICOM_TOKEN": ""}
     ),
@@ -121,6 +122,7 @@ MISTAKES = {
     "A name in `allowed_ips`": change("[smartico]", '[smartico]\nallowed_ips = ["smartico.ai"]'),
     "`allowed_ips` behind a proxy": change("[smartico]", '[smartico]\nallowed_ips = ["192.0.2.0/24"]'),
     "Everybody is a trusted proxy": change("[server]", '[server]\ntrusted_proxies = ["0.0.0.0/0"]'),
+    "A port behind `server.host`": change("[server]", '[server]\nhost = "0.0.0.0:8080"'),
     "The port is taken": change("port = 0", "port = {taken}"),
     "A gateway without its provider": change("[gateways.sms]", '[gateways.sms]\nprovider = "revicon"'),
     "A provider without a gateway": Mistake(
@@ -129,6 +131,7 @@ MISTAKES = {
     "`type` in capitals, or `whatsapp`": change("[gateways.sms]", '[gateways.sms]\ntype = "SMS"'),
     "`channel` in small letters": change("[gateways.sms]", '[gateways.sms]\nchannel = "sms"'),
     "The sender of the sample": change('"Casino"', '"Amazing"'),
+    "A space behind a sender": change('"Casino"', '"Casino "'),
     "A sender that is too long": change('"Casino"', '"Casino Royale"'),
     "`base_url` with `/message`, or without `/api/v1`": change("/api/v1", "/api/v1/message", online=True),
     "The provider refuses the token": change("token-of-revicom", "token-of-somebody", online=True),

@@ -106,6 +106,7 @@ IMPOSSIBLE_WORDS = [
     ('opt_out.keywords = ["OPT OUT"]', "opt_out.keywords[0]", 'one word, not "OPT OUT"'),
     ('opt_out.keywords = [""]', "opt_out.keywords[0]", "one word"),
     ('server.host = ""', "server.host", "a host name or an address"),
+    ('server.host = "bridge:8080"', "server.host", "without a port"),
     (
         'server.trusted_proxies = ["10.0.0.0/33"]',
         "server.trusted_proxies[0]",
@@ -142,6 +143,7 @@ IMPOSSIBLE_WORDS = [
     (REVICOM + "gateways.communications = {}", "gateways.communications", "write another name"),
     (SMS + 'type = "mms"', "gateways.sms.type", 'one of sms, email, cim, not "mms"'),
     (SMS + "senders = []", "gateways.sms.senders", "at least one"),
+    (SMS + 'senders = ["MyBrand "]', "gateways.sms.senders[0]", "without a space at its ends"),
     (SMS + 'senders = [""]', "gateways.sms.senders[0]", "not empty"),
     (SMS + 'pass_headers = ["X Y"]', "gateways.sms.pass_headers[0]", "a header name"),
     (SMS + "authorization = []", "gateways.sms.authorization", "at least one"),

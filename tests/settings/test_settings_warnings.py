@@ -105,6 +105,13 @@ def test_samples_that_were_left(sample: str) -> None:
     assert warnings == ("smartico.api_key: this looks like a sample: write the real one.",)
 
 
+@pytest.mark.parametrize("written", ["$SMARTICO_API_KEY", "$(cat key)", "%API_KEY%", "{{ api_key }}"])
+def test_variables_of_somebody_else(written: str) -> None:
+    """What a shell, Windows or a template would fill in is taken as it stands, which is said."""
+    (warning,) = parse(QUIET_LINES + f'smartico.api_key = "{written}"').warnings
+    assert warning.startswith("smartico.api_key: this is taken as it stands: write ${NAME}")
+
+
 def test_quotation_marks_of_an_env_file() -> None:
     """Docker hands the quotation marks of an env file on: they would be a part of the secret."""
     (warning,) = parse(QUIET, ENVIRON | {"SMARTICO_API_KEY": '"api-key-secret"'}).warnings
