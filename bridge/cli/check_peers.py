@@ -56,8 +56,7 @@ async def _check_provider(provider: Provider, settings: ProviderSettings) -> Asy
             async for finding in _check_revicom(provider):
                 yield finding
         case SendgridSettings():
-            async for finding in check_sendgrid(settings):
-                yield finding
+            yield await check_sendgrid(settings)
         case SmtpSettings():
             yield await check_mail_server(settings)
         case WebhookSettings():

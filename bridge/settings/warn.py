@@ -52,8 +52,8 @@ def _risky_choices(settings: Settings) -> Iterator[str]:
             provider.webhook_public_key or provider.callback_password
         ):
             yield (
-                f"providers.{provider.name}: without webhook_public_key (or callback_password) "
-                "none of its events can be believed."
+                f"providers.{provider.name}: without webhook_public_key (SendGrid shows it where signed event webhooks "
+                "are switched on) or callback_password none of its events can be believed."
             )
 
 

@@ -17,6 +17,7 @@ from tests.docs.pages import ROOT, fits, flat, page, spans
 
 PII_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 SECRET = '"secret-of-sms"'
+EMAIL = '[gateways.email]\nauthorization = ["secret-of-email"]\n'
 HTTP = '[contacts]\nsource = "http"\nhttp.url = "https://platform.example/users"\n'
 
 
@@ -136,6 +137,12 @@ MISTAKES = {
     "`base_url` with `/message`, or without `/api/v1`": change("/api/v1", "/api/v1/message", online=True),
     "The provider refuses the token": change("token-of-revicom", "token-of-somebody", online=True),
     "The provider cannot be reached": change("{provider}", "http://127.0.0.1:1", online=True),
+    "The mail server cannot be reached": Mistake(
+        more=f'[providers.mail]\nhost = "127.0.0.1"\nport = 1\n{EMAIL}', online=True
+    ),
+    "SendGrid without the key of its events": Mistake(
+        more=f'[providers.sendgrid]\ntoken = "SG.abc"\n{EMAIL}provider = "sendgrid"\n'
+    ),
     "A mapping table with an unknown word": change(
         "[server]", 'mappings_dir = "tables"\n[server]', prepare=wrong_table
     ),
