@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from bridge.sim import RevicomConfig, RevicomSimulator
+from bridge.sim import RevicomConfig, RevicomSimulator, free_port
 from tests.cli.conftest import SETTINGS, Run
 from tests.docs.pages import ROOT, fits, flat, page, spans
 
@@ -113,7 +113,7 @@ MISTAKES = {
         "https://bridge.example", "https://bridge.example/callbacks/revicom"
     ),
     "`public_url` with the port behind the proxy": Mistake(
-        {"port = 0": "port = 8080", "https://bridge.example": "https://bridge.example:8080"}
+        {"port = 0": "port = {free}", "https://bridge.example": "https://bridge.example:{free}"}
     ),
     "Nobody answers at `public_url`": change(
         "https://127.0.0.1", "https://no-such-host.invalid", online=True
@@ -208,8 +208,11 @@ async def test_a_mistake_is_found(
         text = text.replace(old, new)
     async with RevicomSimulator(RevicomConfig(token="token-of-revicom")) as provider:
         with a_port_that_is_taken() as taken:
-            filled = (text + mistake.more).replace("{provider}", provider.url).replace("{taken}", str(taken))
-            (folder / "bridge.toml").write_text(filled)
+            text += mistake.more
+            peers = {"{provider}": provider.url, "{taken}": str(taken), "{free}": str(free_port())}
+            for place, value in peers.items():
+                text = text.replace(place, value)
+            (folder / "bridge.toml").write_text(text)
             await asyncio.to_thread(mistake.prepare, folder)
             words = ["check"] if mistake.online else ["check", "--offline"]
             result = await asyncio.to_thread(bridge, *words)
