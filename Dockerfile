@@ -24,7 +24,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /
 COPY --from=build /opt/bridge /opt/bridge
 ENV PATH="/opt/bridge/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # SQLite comes with the image of Python; which version is needed, the code says.
-RUN ["python", "-c", "from bridge.store.sqlite.facts import SQLITE_NEEDED as needed, sqlite_version as version; assert version() >= needed, f'SQLite {version()} is older than {needed}'"]
+RUN ["python", "-c", "from bridge.store.sqlite.library import SQLITE_NEEDED as needed, sqlite_version as version; assert version() >= needed, f'SQLite {version()} is older than {needed}'"]
 # By its number: Kubernetes cannot see that a name is not root's.
 USER 10001:10001
 WORKDIR /data

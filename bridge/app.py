@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import random
 import socket
@@ -307,14 +308,21 @@ def _nothing_to_compare(_: Mapping[str, int]) -> None:
     """Only a worker knows what it has."""
 
 
+_LISTENING = {
+    errno.EADDRINUSE: "stop the program that has it, or choose another port (server.port, or --port)",
+    errno.EACCES: "choose another port (server.port, or --port): those below 1024 need rights",
+}
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises BridgeError."""
     try:
         return bind(host, port)
     except OSError as error:
-        raise BridgeError(
-            f"{host}:{port} cannot be listened on ({error.strerror}): choose another port."
-        ) from None
+        mend = _LISTENING.get(
+            error.errno or 0, "set server.host to an address of this machine (0.0.0.0: all)"
+        )
+        raise BridgeError(f"{host}:{port} cannot be listened on ({error.strerror}): {mend}.") from None
 
 
 def local_url(host: str, port: int) -> str:

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from bridge.cli.access import find_owner, open_for_reading
+from bridge.cli.check_machine import check_file_system, check_port, check_rights, read_mounts
 from bridge.cli.finding import Finding, Level
 from bridge.errors import SettingsError, StoreError
 from bridge.settings import Settings
+from bridge.store.contacts import has_contacts
 from bridge.store.keys import is_rotating
 from bridge.store.sqlite import latest_version, open_store
-from bridge.store.sqlite.facts import SQLITE_NEEDED, sqlite_version
+from bridge.store.sqlite.library import sqlite_version, too_old
 from bridge.tables import load_mapping, load_vocabulary
 
 __all__ = ["check_clock", "check_disk", "check_here"]
@@ -28,21 +30,31 @@ _SANE_YEARS = range(2026, 2100)
 async def check_here(settings: Settings) -> AsyncIterator[Finding]:
     for finding in _check_tables(settings):
         yield finding
+    for finding in check_rights(settings):
+        yield finding
     async for finding in (
         _check_sqlite_file(settings) if settings.database.is_sqlite else _check_postgres(settings)
     ):
         yield finding
     async for finding in _check_keys(settings):
         yield finding
+    async for finding in _check_contacts(settings):
+        yield finding
+    if port := await check_port(settings):
+        yield port
     yield check_clock(datetime.now(UTC))
 
 
 async def _check_sqlite_file(settings: Settings) -> AsyncIterator[Finding]:
-    yield _check_sqlite()
-    yield await _check_database(settings)
+    library = _check_sqlite()
+    yield library
+    if library.level is Level.OK:  # else the database would only say it again
+        yield await _check_database(settings)
     folder = settings.database_path().parent
     if folder.is_dir():
         yield check_disk(folder, shutil.disk_usage(folder).free)
+        for finding in check_file_system(folder.resolve(), read_mounts()):
+            yield finding
 
 
 async def _check_postgres(settings: Settings) -> AsyncIterator[Finding]:
@@ -85,12 +97,10 @@ def _unused_tables(folder: Path | None, adapters: set[str]) -> Iterator[Finding]
 
 def _check_sqlite() -> Finding:
     version = sqlite_version()
-    text = ".".join(map(str, version))
-    if version < SQLITE_NEEDED:
-        needed = ".".join(map(str, SQLITE_NEEDED[:2]))
-        return Finding("sqlite", Level.ERROR, f"version {text} is too old: install {needed} or newer")
+    if wrong := too_old(version):
+        return Finding("sqlite", Level.ERROR, wrong)
     # 3.40 to 3.51.2 can lose writes when two connections write and reset the log at once; we have one that writes.
-    return Finding("sqlite", Level.OK, f"version {text}")
+    return Finding("sqlite", Level.OK, f"version {'.'.join(map(str, version))}")
 
 
 async def _check_database(settings: Settings) -> Finding:
@@ -131,6 +141,26 @@ async def _check_keys(settings: Settings) -> AsyncIterator[Finding]:
         )
     elif settings.database.pii_key_old:
         yield Finding("keys", Level.WARNING, "nothing needs database.pii_key_old any more: take it out")
+
+
+async def _check_contacts(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether anybody is in the directory, where it is the source of addresses."""
+    if settings.contacts.source != "table":
+        return
+    try:
+        async with open_for_reading(settings) as store:
+            anybody = await store.read(has_contacts)
+    except StoreError:
+        return
+    if anybody:
+        yield Finding("contacts", Level.OK, "somebody is in the directory")
+    else:
+        mend = "run bridge contacts import FILE.csv, or set contacts.source"
+        yield Finding(
+            "contacts",
+            Level.WARNING,
+            f"nobody is in the directory, so every message would be refused with error_code 1: {mend}",
+        )
 
 
 def check_disk(folder: Path, free: int) -> Finding:

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import assert_never
+from urllib.parse import urlsplit
 
 from bridge.assembly import build_providers
+from bridge.cli.check_machine import ask, is_bridge
 from bridge.cli.check_providers import check_mail_server, check_sendgrid, check_webhook
 from bridge.cli.finding import Finding, Level
 from bridge.cli.platform import look_up
@@ -18,9 +20,10 @@ from bridge.providers.protocol import Provider
 from bridge.providers.revicom import CheckFailed, Revicom
 from bridge.settings import ProviderSettings, Settings
 from bridge.settings.model import RevicomSettings, SendgridSettings, SmtpSettings, WebhookSettings
+from bridge.settings.warn_addresses import is_loopback
 from bridge.transport import ProviderTransport, ReportTransport
 
-__all__ = ["callback_addresses", "check_peers", "compare_clocks"]
+__all__ = ["callback_addresses", "check_peers", "check_public_url", "compare_clocks"]
 
 _TIMEOUT = 10.0  # seconds
 _ODD = 5.0  # seconds between two clocks; less may be the way of the answer
@@ -35,6 +38,8 @@ async def check_peers(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     if settings.contacts.source == "http":
         yield await _check_platform(settings)
+    if address := await check_public_url(settings.server.public_url):
+        yield address
     transport = ReportTransport(public_only=not settings.smartico.allow_insecure_callbacks)
     for host, urls in callback_addresses(settings).items():
         yield await _check_callbacks(transport, host, urls)
@@ -51,8 +56,7 @@ async def _check_provider(provider: Provider, settings: ProviderSettings) -> Asy
             async for finding in _check_revicom(provider):
                 yield finding
         case SendgridSettings():
-            async for finding in check_sendgrid(settings):
-                yield finding
+            yield await check_sendgrid(settings)
         case SmtpSettings():
             yield await check_mail_server(settings)
         case WebhookSettings():
@@ -80,6 +84,8 @@ async def _check_revicom(provider: Revicom) -> AsyncIterator[Finding]:
     answered = provider.parse_ping(ping)
     if isinstance(answered, CheckFailed):
         mend = f"check {key}.base_url and the network"
+        if isinstance(ping, Reply):  # somebody answers, but not this question
+            mend = f"correct {key}.base_url, which ends in /api/v1 with nothing behind it"
         yield Finding(name, Level.ERROR, f"it does not answer to a ping ({answered.reason}): {mend}")
     else:
         yield Finding(name, Level.OK, f"it answers within {time.monotonic() - start:.2f} s")
@@ -94,7 +100,8 @@ def _check_balance(name: str, key: str, provider: Revicom, outcome: Outcome) -> 
     if not isinstance(balance, CheckFailed):
         return Finding(name, Level.OK, f"the token is good, the balance is {balance}")
     if isinstance(outcome, Reply) and outcome.status in (401, 403):
-        return Finding(name, Level.ERROR, f"it refuses the token ({balance.reason}): correct {key}.token")
+        mend = f"correct {key}.token: it is used as the provider shows it, neither decoded nor encoded again"
+        return Finding(name, Level.ERROR, f"it refuses the token ({balance.reason}): {mend}")
     return Finding(name, Level.ERROR, f"the balance cannot be read ({balance.reason}): check {key}.base_url")
 
 
@@ -118,7 +125,24 @@ def compare_clocks(name: str, ours: datetime, theirs: datetime) -> Finding:
     return Finding("clock", level, f"{text}: set the clock, and keep it with NTP")
 
 
-# --- Smartico ---
+# --- our own address, and Smartico ---
+
+
+async def check_public_url(url: str) -> Finding | None:
+    """Whether a bridge answers where others are told that it does. None: only this machine could ask there."""
+    if is_loopback(urlsplit(url).hostname or ""):
+        return None
+    outcome = await ask(url, _TIMEOUT)
+    if is_bridge(outcome):
+        return Finding("public_url", Level.OK, f"a bridge answers at {url}")
+    if isinstance(outcome, Reply):
+        text = f"{url}/healthz answers HTTP {outcome.status}, and not as a bridge"
+        return Finding(
+            "public_url", Level.WARNING, f"{text}: if it runs, correct server.public_url or the proxy"
+        )
+    text = f"nobody answers at {url} ({outcome.reason}), so a provider could not report"
+    mend = "if the bridge runs, correct server.public_url, DNS, the proxy or the firewall"
+    return Finding("public_url", Level.WARNING, f"{text}: {mend}")
 
 
 def callback_addresses(settings: Settings) -> dict[str, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 
 from bridge.cli.finding import Finding, Level
 from bridge.core.exchange import Outcome, Reply, Request
@@ -31,18 +30,12 @@ async def check_mail_server(settings: SmtpSettings) -> Finding:
     return Finding(name, Level.ERROR, f"no mail can be handed over ({wrong}): {mend}")
 
 
-async def check_sendgrid(settings: SendgridSettings) -> AsyncIterator[Finding]:
-    """`GET /scopes`: what the token may do. Without a public key or a password no event can be believed."""
+async def check_sendgrid(settings: SendgridSettings) -> Finding:
+    """`GET /scopes`: what the token may do."""
     name, key = f"provider {settings.name}", f"providers.{settings.name}"
     headers = {"Authorization": f"Bearer {settings.token.reveal()}"}
     outcome = await _exchange(Request("GET", f"{settings.base_url.rstrip('/')}/scopes", _TIMEOUT, headers))
-    yield _judge_token(name, key, outcome)
-    if not (settings.webhook_public_key or settings.callback_password):
-        text = (
-            f"none of its events will be believed: write {key}.webhook_public_key (SendGrid shows it where signed "
-            "event webhooks are switched on)"
-        )
-        yield Finding(name, Level.WARNING, text)
+    return _judge_token(name, key, outcome)
 
 
 def _judge_token(name: str, key: str, outcome: Outcome) -> Finding:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["expand"]
+__all__ = ["expand", "references"]
 
 _REFERENCE = re.compile(r"\$(?P<literal>\$\{)|\$\{(?P<inside>[^{}]*)\}|\$\{")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -19,7 +19,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def expand(text: str, environ: Mapping[str, str], base_dir: Path) -> tuple[str, list[str]]:
     """The text with everything filled in, and one sentence for each reference that could not be.
 
-    A relative path starts at `base_dir`; one newline at the end of a file is dropped.
+    A relative path starts at `base_dir`; one newline at the end of a file is dropped, and the mark with which editors
+    on Windows begin a file.
     """
     problems: list[str] = []
 
@@ -35,6 +36,11 @@ def expand(text: str, environ: Mapping[str, str], base_dir: Path) -> tuple[str, 
     return _REFERENCE.sub(fill, text), problems
 
 
+def references(text: str) -> str:
+    """The references in a text, as they are written."""
+    return " and ".join(found[0] for found in _REFERENCE.finditer(text) if found["inside"])
+
+
 def _look_up(inside: str | None, environ: Mapping[str, str], base_dir: Path) -> str:
     """What a reference stands for; LookupError with a sentence where it stands for nothing."""
     if inside is not None and inside.startswith("file:"):
@@ -48,7 +54,7 @@ def _look_up(inside: str | None, environ: Mapping[str, str], base_dir: Path) -> 
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise LookupError(f"cannot read the file {path}: {reason}; mend the path or the rights") from None

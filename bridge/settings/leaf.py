@@ -6,13 +6,14 @@ a sentence only if it stands in the file as it is, is no secret, and its rule al
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from bridge.secret import Secret
-from bridge.settings.expand import expand
+from bridge.settings.expand import expand, references
 from bridge.settings.model import Network
 from bridge.settings.problems import Problems, shown
 from bridge.settings.rules import Rule
@@ -35,18 +36,34 @@ _WRITTEN: Mapping[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (
 _MADE: Mapping[Any, Callable[[Any], object]] = {
     float: float,
     Secret: Secret,
-    Network: lambda text: ip_network(text, strict=False),
+    Network: ip_network,
 }
+
+
+_IN_QUOTES = re.compile(r"[+-]?[0-9][0-9.]*|true|false")
 
 
 def wrong_type(wanted: str, raw: object) -> str:
     """The sentence for a value of the wrong TOML type; says nothing of the value itself."""
-    return f"write {wanted}, not {_TOML_NAMES.get(type(raw), 'a date or a time')}"
+    sentence = f"write {wanted}, not {_TOML_NAMES.get(type(raw), 'a date or a time')}"
+    if isinstance(raw, str) and _IN_QUOTES.fullmatch(raw):
+        return f"{sentence}: leave the quotation marks out"
+    return f"{sentence}: put it in [ ]" if wanted == "a list" and not isinstance(raw, dict) else sentence
 
 
 def one_of(words: Sequence[str]) -> Rule:
     """A string that is one of these."""
     return Rule(f"one of {', '.join(words)}", lambda text: text in words)
+
+
+def _blame(source: str, value: object) -> str:
+    """What is wrong with the value that references stand for; nothing of the value itself."""
+    if not source:
+        return ""
+    text = str(value)
+    if text != text.strip():
+        return f"; {source} has a space or a line break at its ends"
+    return f"; {source} holds something else" if text else f"; {source} is empty"
 
 
 class LeafReader:
@@ -65,19 +82,24 @@ class LeafReader:
             self._problems.add(path, wrong_type(wanted, raw))
             return UNREAD
         value = self._filled_in(raw, path) if isinstance(raw, str) else raw
+        source = references(raw) if isinstance(raw, str) else ""
         if get_origin(base) is Literal:
             rules = [one_of(get_args(base)), *rules]
-        if value is UNREAD or not self.obeys(rules, value, path, secret=base is Secret or value != raw):
+        if value is UNREAD or not self.obeys(
+            rules, value, path, secret=base is Secret or value != raw, source=source
+        ):
             return UNREAD
         return _MADE[base](value) if base in _MADE else value
 
-    def obeys(self, rules: Sequence[Rule], value: object, path: str, *, secret: bool = False) -> bool:
-        """Whether a value obeys all rules; the first that it breaks is noted."""
+    def obeys(
+        self, rules: Sequence[Rule], value: object, path: str, *, secret: bool = False, source: str = ""
+    ) -> bool:
+        """Whether a value obeys all rules; the first that it breaks is noted. `source`: the references it came by."""
         broken = next((rule for rule in rules if not rule.holds(value)), None)
         if broken is None:
             return True
         but = f", not {shown(value)}" if broken.show and not secret else ""
-        self._problems.add(path, f"write {broken.wanted}{but}")
+        self._problems.add(path, f"write {broken.wanted}{but}{_blame(source, value)}")
         return False
 
     def has_variable(self, name: str) -> bool:

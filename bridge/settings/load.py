@@ -20,6 +20,15 @@ from bridge.settings.warn import warnings_of
 
 __all__ = ["load_settings", "parse_settings"]
 
+# What people most often mean by what tomllib complains of.
+_HINTS = {
+    "Illegal character '\\n'": "is the closing quotation mark missing?",
+    "Invalid value": 'a text stands in straight quotation marks, "…"; yes and no are written true and false',
+    "Unescaped '\\' in a string": "write each \\ twice, or put the text in single quotation marks",
+    "Cannot declare": "write each [table] once, with all of its keys",
+    "Cannot overwrite": "write each key once",
+}
+
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     """The settings in a file. Raises SettingsError with all problems at once, also where there is no such file."""
@@ -52,7 +61,7 @@ def _read(path: Path) -> str:
         text = "it is not UTF-8 text: save it as UTF-8"
     except OSError as error:
         text = f"it cannot be read ({error.strerror}): mend its rights, or name another with --config"
-    raise SettingsError([Problem(str(path), "", text)])
+    raise SettingsError([Problem(str(path.absolute()), "", text)])
 
 
 def _parse(text: str, problems: Problems) -> dict[str, Any]:
@@ -62,7 +71,8 @@ def _parse(text: str, problems: Problems) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         found = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
         what, where = found.groups() if found else (str(error), "")
-        problems.add(where, f"this is not TOML: {what}; mend it there")
+        hint = next((f" ({hint})" for start, hint in _HINTS.items() if what.startswith(start)), "")
+        problems.add(where, f"this is not TOML: {what}{hint}; mend it there")
     except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
         problems.add("", "this is not TOML that can be read: a number is too long, or brackets nest too deep")
     raise SettingsError(problems.found)

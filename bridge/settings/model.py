@@ -64,6 +64,7 @@ SecretText = Annotated[Secret, rules.TEXT]
 SecretOrEmpty = Annotated[Secret, rules.TEXT_OR_EMPTY]
 ReceivedHeader = Annotated[Secret, rules.HEADER_RECEIVED]
 SentHeader = Annotated[Secret, rules.HEADER_SENT]
+ProviderToken = Annotated[Secret, rules.TOKEN]
 Headers = dict[Annotated[str, rules.HEADER_NAME], SentHeader]
 Authorizations = Annotated[tuple[ReceivedHeader, ...], rules.NOT_EMPTY]
 
@@ -110,7 +111,7 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
 class SmarticoSettings(Struct, frozen=True, kw_only=True):
     """`[smartico]`: who may call us, whom we report to, and how patiently."""
 
-    api_key: Annotated[Secret, rules.TEXT_OR_EMPTY, FromEnvironment("SMARTICO_API_KEY")] = _BLANK
+    api_key: Annotated[Secret, rules.API_KEY, FromEnvironment("SMARTICO_API_KEY")] = _BLANK
     callback_hosts: tuple[Annotated[str, rules.HOST_PATTERN], ...] = ("*.smartico.ai",)
     fallback_callback_url: UrlOrEmpty = ""
     allow_insecure_callbacks: bool = False
@@ -187,7 +188,7 @@ class RevicomSettings(ProviderCommon, frozen=True, kw_only=True):
 
     adapter: Literal["revicom"] = "revicom"
     base_url: BaseUrl = "https://direct.revicom.ltd/api/v1"
-    token: Annotated[SentHeader, FromEnvironment("REVICOM_TOKEN")] = _BLANK
+    token: Annotated[ProviderToken, FromEnvironment("REVICOM_TOKEN")] = _BLANK
     callback_password: Annotated[SecretText, FromEnvironment("REVICOM_CALLBACK_PASSWORD")] = _BLANK
     callback_events: Annotated[tuple[Event, ...], rules.NOT_EMPTY] = (
         "delivered",
@@ -217,7 +218,7 @@ class SendgridSettings(ProviderCommon, frozen=True, kw_only=True):
 
     adapter: Literal["sendgrid"] = "sendgrid"
     base_url: BaseUrl = "https://api.sendgrid.com/v3"
-    token: Annotated[SentHeader, FromEnvironment("SENDGRID_TOKEN")] = _BLANK
+    token: Annotated[ProviderToken, FromEnvironment("SENDGRID_TOKEN")] = _BLANK
     webhook_public_key: Annotated[str, rules.PUBLIC_KEY] = ""
     silent_after_hours: HoursOrZero = 78  # a mail is tried for 72 hours
 
@@ -249,8 +250,8 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     provider: str = "revicom"
     channel: TextOrEmpty = ""
     authorization: Annotated[Authorizations, FromEnvironment("SMARTICO_{}_SECRET")] = ()
-    senders: tuple[Text, ...] = ("Amazing",)
-    api_key: SecretOrEmpty = _BLANK
+    senders: tuple[Annotated[str, rules.SENDER], ...] = ("Amazing",)
+    api_key: Annotated[Secret, rules.API_KEY] = _BLANK
     ttl_seconds: Annotated[float, rules.TTL] = 0
     short_links: bool = False
     max_age_hours: Hours = 24

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, ge
 from msgspec import Struct
 
 from bridge.settings.leaf import UNREAD, LeafReader, one_of, wrong_type
-from bridge.settings.problems import Problems, did_you_mean, join
+from bridge.settings.problems import Problems, did_you_mean, join, nearest
 from bridge.settings.rules import REQUIRED, FromEnvironment, NamedDefaults, Rule, Tagged
 
 __all__ = ["Hint", "Reader"]
@@ -79,6 +79,8 @@ class Reader:
     def _refuse_others(self, table: Mapping[str, object], keys: list[str], path: str) -> None:
         for key in table:
             if key not in keys:
+                if near := nearest(key, keys):
+                    self._problems.mean(join(path, near))
                 hint = did_you_mean(key, keys) or f"; the keys here are {', '.join(keys)}"
                 self._problems.add(join(path, key), f"this key is not known{hint}")
 
@@ -86,6 +88,8 @@ class Reader:
         where = join(path, key)
         if key in table:
             return self._value(hint, table[key], where)
+        if self._problems.is_meant(where):
+            return UNREAD
         if hint.is_struct and not hint.optional:
             return self._value(hint, {}, where)  # not written, but its keys may still need something
         if source := hint.mark(FromEnvironment):
@@ -143,10 +147,11 @@ class Reader:
         return {name: value for name, value in values.items() if value is not UNREAD}
 
     def _list(self, hint: Hint, raw: object, path: str) -> object:
-        if not isinstance(raw, list):
-            self._problems.add(path, wrong_type("a list", raw))
-            return UNREAD
         item = Hint.of(get_args(hint.base)[0])
+        if not isinstance(raw, list):
+            several = f": begin it with [[{path}]], in two brackets" if item.is_struct else ""
+            self._problems.add(path, wrong_type("a list", raw) + several)
+            return UNREAD
         values = tuple(self._value(item, body, f"{path}[{place}]") for place, body in enumerate(raw))
         obeyed = self._leaves.obeys(hint.rules, values, path)
         return values if obeyed and UNREAD not in values else UNREAD

@@ -126,7 +126,7 @@ def _is_host_pattern(text: str) -> bool:
 
 def _is_network(text: str) -> bool:
     try:
-        ip_network(text, strict=False)
+        ip_network(text)
     except ValueError:
         return False
     return True
@@ -169,7 +169,14 @@ TTL = Rule("0 or a number from 60 to 86400", lambda ttl: ttl == 0 or 60 <= ttl <
 # Texts
 TEXT = matches(rf"[^{CONTROL}]+", "a text that is not empty and has no control characters")
 TEXT_OR_EMPTY = matches(rf"[^{CONTROL}]*", "a text without control characters")
-HOST = matches(rf"[^{CONTROL}\s/]+", "a host name or an address")
+HOST = matches(  # one colon would begin a port, two or more are those of IPv6
+    rf"[^{CONTROL}\s/:]+|[^{CONTROL}\s/:]*:[^{CONTROL}\s/:]*:[^{CONTROL}\s/]*",
+    "a host name or an address, without a port",
+)
+SENDER = matches(
+    rf"[^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?",
+    "a text that is not empty, without control characters, and without a space at its ends",
+)
 USERNAME = matches(rf"[^:{CONTROL}]*", "a name without colons and control characters")
 KEYWORD = matches(rf"[^{CONTROL}\s]+", "one word")
 JSON_PATH = matches(r"[^.]+(\.[^.]+)*", 'a path into the JSON reply such as "user.phone"')
@@ -183,7 +190,7 @@ HOST_PATTERN = Rule(
 SEGMENT = matches(
     r"[a-z0-9][a-z0-9_-]*", "a name of small letters, digits, _ and -: it is part of an address"
 )
-NETWORK = Rule('an address or a network, such as "10.0.0.0/8"', _is_network)
+NETWORK = Rule('an address, or a network with no bits behind its prefix, such as "10.0.0.0/8"', _is_network)
 
 # Addresses may carry a password or a key: they are never shown.
 URL = Rule(_URL, lambda text: split_url(text) is not None, show=False)
@@ -199,18 +206,27 @@ DATABASE_URL = Rule(
 # Secrets, and what becomes a header. Spaces at the ends of a header are lost on the way, so they never match.
 HEADER_NAME = matches(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "a header name of letters, digits and -")
 HEADER_RECEIVED = matches(
-    rf"[^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?",
-    "a text that is not empty, has no control characters and no space at its ends",
+    rf"(?!(?i:authorization)\s*:)[^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?",
+    'a text that is not empty, has no control characters, no space at its ends and no "Authorization:" in front',
 )
 HEADER_SENT = matches(
     r"[!-~]([ -~]*[!-~])?",
     "a text that is not empty, of ASCII letters, digits and signs, without a space at its ends",
 )
+TOKEN = matches(
+    r"[!#-&(-~]+",
+    "the token alone: not empty, of ASCII letters, digits and signs, without spaces and quotation marks, and without "
+    "Basic or Bearer in front",
+)
+API_KEY = matches(
+    rf"([^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?)?",
+    "a text without control characters, and without a space at its ends",
+)
 OPERATOR_TOKEN = matches(
     r"[!-~]{16,}", "at least 16 ASCII letters, digits and signs without spaces (bridge init makes one)"
 )
 PII_KEY = Rule(
-    "empty or 32 bytes in base64 (openssl rand -base64 32 makes them)",
+    "empty or 32 bytes in base64, not in hex (openssl rand -base64 32 makes them)",
     lambda text: text == "" or _base64_size(text) == 32,
 )
 PUBLIC_KEY = Rule("empty or a public key in base64", lambda text: text == "" or _base64_size(text) > 0)

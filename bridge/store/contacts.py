@@ -27,6 +27,7 @@ __all__ = [
     "get_contact",
     "get_opt_out_changes",
     "get_opt_outs",
+    "has_contacts",
     "of_address",
     "of_user",
     "phone_address",
@@ -74,6 +75,11 @@ async def get_contact(tx: Tx, ext_user_id: str) -> Contact | None:
         tx.vault.open_text(phone) if phone is not None else None,
         tx.vault.open_text(email) if email is not None else None,
     )
+
+
+async def has_contacts(tx: Tx) -> bool:
+    """Whether anybody is in the directory."""
+    return await tx.one("any_contact") is not None
 
 
 async def put_contact(tx: Tx, contact: Contact, now: Millis) -> None:

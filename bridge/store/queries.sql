@@ -47,6 +47,9 @@ SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()
 
 -- ===== contacts =====
 
+-- name: any_contact
+SELECT 1 FROM contacts LIMIT 1
+
 -- name: get_contact
 SELECT ext_user_id, phone, phone_hash, phone_masked, email, email_hash, email_masked, updated_at
 FROM contacts WHERE ext_user_id = :ext_user_id

@@ -14,6 +14,7 @@ from bridge.cli import main
 
 SETTINGS = """
 [server]
+port = 0
 public_url = "https://bridge.example"
 
 [database]
@@ -67,6 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BRIDGE_CONFIG", raising=False)
     (tmp_path / "bridge.toml").write_text(SETTINGS)
+    (tmp_path / "bridge.toml").chmod(0o600)
     return tmp_path
 
 

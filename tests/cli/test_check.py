@@ -29,12 +29,14 @@ def levels(result: Any) -> dict[str, set[str]]:
 
 
 def test_offline_everything_is_fine(bridge: Run, folder: Path) -> None:
-    """Settings, tables, database, disk, SQLite and clock; neither provider nor Smartico."""
+    """Settings, tables, database, contacts, disk, SQLite and clock; neither provider nor Smartico."""
+    (folder / "people.csv").write_text("ext_user_id,phone,email\nplayer1,+14155550101,\n")
+    assert bridge("contacts", "import", "people.csv").code == 0
     result = bridge("check", "--offline", "--json")
     assert (result.code, result.json["ok"]) == (0, True)
     found = levels(result.json)
     assert found.pop("settings") == {"ok"}
-    assert found == {each: {"ok"} for each in ("mappings", "sqlite", "database", "disk", "clock")}
+    assert found == {each: {"ok"} for each in ("mappings", "sqlite", "database", "contacts", "disk", "clock")}
     lines = bridge("check", "--offline").out.splitlines()
     assert len(lines) == len(result.json["items"])
     assert all(line.startswith(("ok       ", "warning  ")) for line in lines)

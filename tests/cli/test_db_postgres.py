@@ -147,7 +147,7 @@ def test_check_looks_at_the_server(bridge: Run, database: str) -> None:
     assert "connections are free, and one instance opens up to 11" in result.out
     assert "hunter2" not in result.out
     found = {item["check"] for item in bridge("check", "--offline", "--json").json["items"]}
-    assert found == {"settings", "mappings", "database", "clock"}
+    assert found == {"settings", "mappings", "database", "contacts", "clock"}
 
 
 def test_check_says_when_another_key_is_set(bridge: Run, folder: Path, database: str) -> None:

@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped]
 
 from bridge.cli.serve import serve_command
 from bridge.settings import Settings, load_settings
-from bridge.store.sqlite import facts
+from bridge.store.sqlite import library
 
 ROOT = Path(__file__).parents[2]
 DRAIN = 10  # seconds that a stop may take
@@ -114,7 +114,7 @@ def test_an_old_sqlite_ends_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line that asks for the version passes here, and fails for one that is older than the code needs."""
     code = code_of(mentions="SQLITE_NEEDED")
     exec(code, {})
-    monkeypatch.setattr(facts, "SQLITE_NEEDED", (facts.sqlite_version()[0] + 1, 0, 0))
+    monkeypatch.setattr(library, "SQLITE_NEEDED", (library.sqlite_version()[0] + 1, 0, 0))
     with pytest.raises(AssertionError, match="is older than"):
         exec(code, {})
     order = [word for word, rest in instructions() if word == "USER" or "SQLITE_NEEDED" in rest]

@@ -10,6 +10,9 @@ SMS = REVICOM + "gateways.sms."
 UNKNOWN_KEYS = [
     ("[server]\nprot = 1", "server.prot", 'did you mean "port"?'),
     ("[gateway.sms]", "gateway", 'did you mean "gateways"?'),
+    ('[smartiko]\napi_key = "a"', "smartiko", 'did you mean "smartico"?'),
+    ('providers.revicom = { tokn = "a" }', "providers.revicom.tokn", 'did you mean "token"?'),
+    ("provider.revicom = {}\ngateways.sms = {}", "provider", 'did you mean "providers"?'),
     ("[inbound]\nqqq = 1", "inbound.qqq", "the keys here are forward_url, forward_headers"),
     ("[contacts.http]\ncache = 1", "contacts.http.cache", 'did you mean "cache_seconds"?'),
     (REVICOM + 'providers.mail = { token = "x" }', "providers.mail.token", "not known"),
@@ -26,7 +29,11 @@ UNKNOWN_KEYS = [
 ]
 
 WRONG_TYPES = [
-    ('server.port = "80"', "server.port", "write a whole number, not a string"),
+    (
+        'server.port = "80"',
+        "server.port",
+        "write a whole number, not a string: leave the quotation marks out",
+    ),
     ("server.port = true", "server.port", "write a whole number, not true or false"),
     ("server.port = 80.0", "server.port", "write a whole number, not a number with a point"),
     ("server.metrics_public = 1", "server.metrics_public", "write true or false, not a whole number"),
@@ -34,14 +41,20 @@ WRONG_TYPES = [
     ("smartico.timeout_seconds = true", "smartico.timeout_seconds", "write a number, not true or false"),
     ("smartico.retry_schedule = 5", "smartico.retry_schedule", "write a list, not a whole number"),
     ('smartico.retry_schedule = [1, "2"]', "smartico.retry_schedule[1]", "write a number, not a string"),
-    ('smartico.allowed_ips = "10.0.0.0/8"', "smartico.allowed_ips", "write a list, not a string"),
+    (
+        'smartico.allowed_ips = "10.0.0.0/8"',
+        "smartico.allowed_ips",
+        "write a list, not a string: put it in [ ]",
+    ),
     ("server = 3", "server", "write a table, not a whole number"),
     ("contacts.http.headers = []", "contacts.http.headers", "write a table, not a list"),
     ("contacts.http.headers = { A = 1 }", "contacts.http.headers.A", "write a string, not a whole number"),
     ("providers = []", "providers", "write a table, not a list"),
     ("gateways.sms = 1", "gateways.sms", "write a table, not a whole number"),
     ("communications = true", "communications", "write a table, not true or false"),
-    ("ops.operators = {}", "ops.operators", "write a list, not a table"),
+    ('server.port = "http"', "server.port", "write a whole number, not a string"),
+    ('server.metrics_public = "true"', "server.metrics_public", "leave the quotation marks out"),
+    ("ops.operators = {}", "ops.operators", "write a list, not a table: begin it with [[ops.operators]]"),
     ("ops.operators = [1]", "ops.operators[0]", "write a table, not a whole number"),
 ]
 
@@ -93,13 +106,15 @@ IMPOSSIBLE_WORDS = [
     ('opt_out.keywords = ["OPT OUT"]', "opt_out.keywords[0]", 'one word, not "OPT OUT"'),
     ('opt_out.keywords = [""]', "opt_out.keywords[0]", "one word"),
     ('server.host = ""', "server.host", "a host name or an address"),
+    ('server.host = "bridge:8080"', "server.host", "without a port"),
     (
         'server.trusted_proxies = ["10.0.0.0/33"]',
         "server.trusted_proxies[0]",
         'such as "10.0.0.0/8", not "10.0.0.0/33"',
     ),
-    ('smartico.allowed_ips = ["10.0.0.1", "host"]', "smartico.allowed_ips[1]", "an address or a network"),
-    ('providers.revicom.allowed_ips = [""]', "providers.revicom.allowed_ips[0]", "an address or a network"),
+    ('smartico.allowed_ips = ["10.0.0.1", "host"]', "smartico.allowed_ips[1]", "an address, or a network"),
+    ('smartico.allowed_ips = ["10.0.0.7/8"]', "smartico.allowed_ips[0]", "no bits behind its prefix"),
+    ('providers.revicom.allowed_ips = [""]', "providers.revicom.allowed_ips[0]", "an address, or a network"),
     ('providers.x.adapter = "revcom"', "providers.x.adapter", "one of revicom, smtp, sendgrid, webhook"),
     ("providers.x = {}", "providers.x.adapter", "set it: one of revicom, smtp, sendgrid, webhook"),
     (
@@ -116,6 +131,9 @@ IMPOSSIBLE_WORDS = [
     ('providers.revicom.callback_username = "a:b"', "providers.revicom.callback_username", "without colons"),
     ('providers.revicom.callback_password = ""', "providers.revicom.callback_password", "not empty"),
     ('providers.revicom.token = ""', "providers.revicom.token", "not empty"),
+    ('providers.revicom.token = "Basic abc"', "providers.revicom.token", "without Basic or Bearer in front"),
+    ("providers.revicom.token = '\"abc\"'", "providers.revicom.token", "without spaces and quotation marks"),
+    ('smartico.api_key = "a\\n"', "smartico.api_key", "without a space at its ends"),
     ('providers.mail.tls = "ssl"', "providers.mail.tls", "one of starttls, tls, none"),
     ('providers.sendgrid.webhook_public_key = "?"', "providers.sendgrid.webhook_public_key", "base64"),
     ('providers.Mail.adapter = "smtp"', "providers.Mail", "small letters"),
@@ -125,12 +143,18 @@ IMPOSSIBLE_WORDS = [
     (REVICOM + "gateways.communications = {}", "gateways.communications", "write another name"),
     (SMS + 'type = "mms"', "gateways.sms.type", 'one of sms, email, cim, not "mms"'),
     (SMS + "senders = []", "gateways.sms.senders", "at least one"),
+    (SMS + 'senders = ["MyBrand "]', "gateways.sms.senders[0]", "without a space at its ends"),
     (SMS + 'senders = [""]', "gateways.sms.senders[0]", "not empty"),
     (SMS + 'pass_headers = ["X Y"]', "gateways.sms.pass_headers[0]", "a header name"),
     (SMS + "authorization = []", "gateways.sms.authorization", "at least one"),
     (SMS + 'authorization = ["a", ""]', "gateways.sms.authorization[1]", "not empty"),
     (SMS + 'authorization = ["a\\nb"]', "gateways.sms.authorization[0]", "control characters"),
     (SMS + 'authorization = ["a "]', "gateways.sms.authorization[0]", "no space at its ends"),
+    (
+        SMS + 'authorization = ["Authorization: a"]',
+        "gateways.sms.authorization[0]",
+        'no "Authorization:" in front',
+    ),
     ('communications.authorization = [""]', "communications.authorization[0]", "not empty"),
     (
         'contacts.http.headers = { A = "a\\u0000" }',

@@ -161,7 +161,12 @@ def test_several_references_in_one_string() -> None:
     ("text", "where", "fragment"),
     [
         ("[server]\nport = \n", "line 2, column 8", "Invalid value"),
-        ("a = 1\na = 2\n", "line 2, column 6", "Cannot overwrite"),
+        ("a = yes\n", "line 1, column 5", "yes and no are written true and false"),
+        ("a = “b”\n", "line 1, column 5", "straight quotation marks"),
+        ('a = "b\n', "line 1, column 7", "is the closing quotation mark missing?"),
+        ('a = "C:\\maps"\n', "line 1, column 10", "write each \\ twice"),
+        ("[a]\n[a]\n", "line 2, column 3", "write each [table] once"),
+        ("a = 1\na = 2\n", "line 2, column 6", "write each key once"),
         ("a = 'x", "end of document", "mend it there"),
         (f"a = {'9' * 5000}", "", "a number is too long"),
         (f"a = {'[' * 100000}", "", "nest too deep"),

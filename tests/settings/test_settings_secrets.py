@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,27 @@ def test_secrets_never_show_in_settings() -> None:
     seen = f"{settings} {settings!r} {settings.warnings}"
     for secret in (*ENVIRON.values(), key, "pg-password"):
         assert secret not in seen
+
+
+@pytest.mark.parametrize(
+    ("held", "blamed"),
+    [
+        ("abc\n\n", "${file:token} has a space or a line break at its ends"),
+        ("", "${file:token} is empty"),
+        ("Basic abc", "${file:token} holds something else"),
+    ],
+)
+def test_what_a_reference_stands_for_is_blamed(tmp_path: Path, held: str, blamed: str) -> None:
+    """Where a value came from a file, the problem names the file, and shows nothing of what it holds."""
+    (tmp_path / "token").write_text(held)
+    (problem,) = refusal('providers.revicom.token = "${file:token}"', base_dir=tmp_path).problems
+    assert problem.key == "providers.revicom.token"
+    assert problem.text.endswith(f"; {blamed}")
+    assert "abc" not in problem.text
+
+
+def test_the_mark_of_an_editor_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    """Editors on Windows begin a file with a mark that nobody sees: the secret begins behind it."""
+    (tmp_path / "password").write_bytes(b"\xef\xbb\xbfpass-word\r\n")
+    text = 'providers.revicom.callback_password = "${file:password}"'
+    assert parse(text, base_dir=tmp_path).providers["revicom"].callback_password.reveal() == "pass-word"

@@ -89,7 +89,8 @@ def open_store(path: Path, pii_key: str, former_key: str = "") -> SqliteStore:
     """
     if not path.parent.is_dir():
         raise StoreError(
-            f"The folder {path.parent} of the database does not exist: create it, or change database.url."
+            f"The folder {path.parent} of the database does not exist: create it, or change database.url "
+            "(three slashes begin beside the settings file, four at the root)."
         )
     with ExitStack() as undo:
         lock = undo.enter_context(OwnerLock(path))

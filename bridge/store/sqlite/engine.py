@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from bridge.errors import StoreError
 from bridge.pii import Vault
+from bridge.store.sqlite.library import sqlite_version, too_old
 from bridge.store.sqlite.statements import STATEMENTS, padded
 from bridge.store.tx import Job, Row
 
@@ -92,6 +93,8 @@ class SqliteTx:
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """A connection in autocommit mode, for one user at a time. Raises StoreError with the mend."""
+    if wrong := too_old(sqlite_version()):
+        raise StoreError(wrong)
     mode = "ro" if read_only else "rwc"
     try:
         connection = sqlite3.connect(

@@ -1,4 +1,4 @@
-"""What can be said of SQLite and of a database file without reading its rows."""
+"""What can be said of a database file without reading its rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from bridge.errors import StoreError
 from bridge.store.sqlite import schema_version
 from bridge.store.sqlite.engine import connect
 
-__all__ = ["SQLITE_NEEDED", "FileFacts", "read_facts", "sqlite_version"]
-
-SQLITE_NEEDED = (3, 40, 0)
+__all__ = ["FileFacts", "read_facts"]
 
 
 class FileFacts(Struct, frozen=True):
@@ -23,11 +21,6 @@ class FileFacts(Struct, frozen=True):
     bytes: int
     schema_version: int
     journal: str
-
-
-def sqlite_version() -> tuple[int, int, int]:
-    """The version of the SQLite library that Python was built with."""
-    return sqlite3.sqlite_version_info[:3]
 
 
 def read_facts(path: Path) -> FileFacts:

@@ -30,7 +30,8 @@ class OwnerLock:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(
-                f"The lock file {self._path} cannot be opened ({error.strerror}); check the folder and its rights."
+                f"The lock file {self._path} cannot be opened ({error.strerror}); check the folder and its "
+                "rights, and database.url."
             ) from error
         if not self._take():
             os.close(self._file)
