@@ -36,7 +36,7 @@ _WRITTEN: Mapping[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (
 _MADE: Mapping[Any, Callable[[Any], object]] = {
     float: float,
     Secret: Secret,
-    Network: ip_network,
+    Network: lambda text: ip_network(text, strict=False),
 }
 
 

@@ -126,7 +126,7 @@ def _is_host_pattern(text: str) -> bool:
 
 def _is_network(text: str) -> bool:
     try:
-        ip_network(text)
+        ip_network(text, strict=False)
     except ValueError:
         return False
     return True
@@ -190,7 +190,7 @@ HOST_PATTERN = Rule(
 SEGMENT = matches(
     r"[a-z0-9][a-z0-9_-]*", "a name of small letters, digits, _ and -: it is part of an address"
 )
-NETWORK = Rule('an address, or a network with no bits behind its prefix, such as "10.0.0.0/8"', _is_network)
+NETWORK = Rule('an address or a network, such as "10.0.0.0/8"', _is_network)
 
 # Addresses may carry a password or a key: they are never shown.
 URL = Rule(_URL, lambda text: split_url(text) is not None, show=False)

@@ -120,8 +120,8 @@ def test_fractions() -> None:
 
 
 def test_networks() -> None:
-    """A plain address is a network of one."""
-    text = '[smartico]\nallowed_ips = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]\n'
+    """Networks may have host bits, and a plain address is a network of one."""
+    text = '[smartico]\nallowed_ips = ["10.1.2.3/8", "192.0.2.7", "2001:db8::/32"]\n'
     expected = ("10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32")
     assert parse(text).smartico.allowed_ips == tuple(ip_network(text) for text in expected)
 
