@@ -69,7 +69,7 @@ lock: ## pin the newest versions that fit (needs uv)
 pin = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --output-file requirements/$(1) $(2)
 
-# pip-audit has an environment of its own: nothing of the bridge needs it. It asks pypi.org what is known of each pin.
+# pip-audit has an environment of its own: nothing of the bridge needs it. It asks a public list of known holes.
 audit: ## known holes in what is pinned (needs the network)
 	@$(PYTHON) -m venv $(VENV)-audit
 	@$(VENV)-audit/bin/python -m pip --disable-pip-version-check --quiet install 'pip-audit>=2.9,<3'
