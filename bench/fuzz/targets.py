@@ -38,7 +38,7 @@ from bridge.settings import parse_settings
 from bridge.smartico import SendRequest, decode_send, read_status_reply
 from bridge.web.api.common import RowNumber, read_cursor, write_cursor
 
-__all__ = ["TARGETS", "Target"]
+__all__ = ["DIRECTORY", "MESSAGE", "PROVIDERS", "TARGETS", "Target"]
 
 SETTINGS = """
 [smartico]
