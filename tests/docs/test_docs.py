@@ -202,3 +202,10 @@ def test_the_tree_is_that_on_disk() -> None:
     there |= {path for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     there |= {path for each in ("web", "store") for path in (package / each).iterdir() if path.is_dir()}
     assert [name(path) for path in sorted(there - found) if path.name != "__pycache__"] == []
+
+
+def test_the_tests_that_the_threat_model_names() -> None:
+    """docs/security.md says where each defence is tested: every file is there."""
+    named = re.findall(r"`([\w/]*test_\w+\.py)`", read(DOCS / "security.md"))
+    assert len(named) > 30
+    assert [each for each in named if not (ROOT / "tests" / each).is_file()] == []
