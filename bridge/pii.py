@@ -159,6 +159,14 @@ def normalise_phone(number: str, default_region: str = "") -> str | None:
     # Not `is_possible_number`: that takes local numbers, too, which nobody can dial from elsewhere.
     if phonenumbers.is_possible_number_with_reason(parsed) != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
+    found = _e164(parsed)
+    # Behind some country codes a zero goes when a number is read: one with two of them would be another one each time.
+    if parsed.italian_leading_zero and _e164(phonenumbers.parse(found)) != found:
+        return None
+    return found
+
+
+def _e164(parsed: phonenumbers.PhoneNumber) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 

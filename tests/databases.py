@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-__all__ = ["every_byte", "rows"]
+__all__ = ["every_byte", "execute", "rows"]
 
 
 async def rows(database: str, folder: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -21,6 +21,19 @@ async def rows(database: str, folder: Path, sql: str) -> list[tuple[Any, ...]]:
     connection = await asyncpg.connect(database)
     try:
         return [tuple(row) for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
+
+
+async def execute(database: str, folder: Path, sql: str) -> None:
+    """Does something to a database behind the back of the service."""
+    if database.startswith("sqlite"):
+        with closing(sqlite3.connect(folder / "bridge.db", timeout=10)) as file, file:
+            file.execute(sql)
+        return
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute(sql)
     finally:
         await connection.close()
 

@@ -134,6 +134,16 @@ class PostgresServer:
         await self._execute("postgres", f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
+    def dump(self, url: str) -> bytes:
+        """A backup, as SQL: what `pg_dump` writes."""
+        return self._run(self.programs / "pg_dump", "--dbname", url).encode()
+
+    async def files(self) -> dict[str, bytes]:
+        """Whatever the server has on the disk: tables, write-ahead log and its own log, of all databases."""
+        await self._execute("postgres", "CHECKPOINT")
+        names = [path for path in self.folder.rglob("*") if path.is_file() and NEWEST not in path.parts]
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in names}
+
     async def drop(self, url: str) -> None:
         await self._execute("postgres", f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 

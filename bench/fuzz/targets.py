@@ -5,6 +5,8 @@ A target takes any bytes and returns; an exception is a find. Some compare two r
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from litestar.exceptions import ValidationException
 from msgspec import Struct
 
 from bridge.assembly import build_providers
+from bridge.cli.contacts_csv import ContactFile, RejectedRow
 from bridge.contacts import Directory, read_lookup
 from bridge.core.callback_url import find_destination
 from bridge.core.exchange import Reply
@@ -24,14 +27,18 @@ from bridge.core.mapping import read_provider_mapping, read_vocabulary
 from bridge.core.moments import format_time, read_when
 from bridge.core.redact import redact
 from bridge.errors import BridgeError
+from bridge.flows.export_formats import CsvFormat, JsonLines, safe_cell
+from bridge.flows.rules import opt_out_keyword
 from bridge.flows.showing import hide_addresses, mask_sample
 from bridge.notifications import Notification, read_notification
+from bridge.pii import mask_email, mask_phone, normalise_email, normalise_phone
+from bridge.providers.mime import build_mime
 from bridge.providers.protocol import CallbackUnreadable, OutgoingMessage, Provider
 from bridge.settings import parse_settings
 from bridge.smartico import SendRequest, decode_send, read_status_reply
 from bridge.web.api.common import RowNumber, read_cursor, write_cursor
 
-__all__ = ["TARGETS", "Target"]
+__all__ = ["DIRECTORY", "MESSAGE", "PROVIDERS", "TARGETS", "Target"]
 
 SETTINGS = """
 [smartico]
@@ -165,7 +172,7 @@ def _callback_url(data: bytes) -> None:
     split = urlsplit(url)
     assert split.hostname == bare
     assert split.username is None
-    assert httpx.URL(url).host == bare
+    assert httpx.URL(url).raw_host == bare.encode()  # `host` would read "xn--…", and refuse what is none
     assert bare.endswith(".smartico.ai") or bare in {"10.0.0.5", "::1"}
 
 
@@ -201,6 +208,77 @@ def _texts(data: bytes) -> None:
     read_mailbox(text)
     assert len(redact(text)) <= 200
     hide_addresses(text)
+
+
+def _contacts(data: bytes) -> None:
+    """A file of contacts: every row is a contact that can be kept, or is put aside."""
+    try:
+        rows = list(ContactFile(Path(__file__), io.BufferedReader(io.BytesIO(data)), "GB"))
+    except BridgeError:
+        return
+    for row in rows:
+        if not isinstance(row, RejectedRow):
+            assert row.contact.ext_user_id.encode()
+            assert "\0" not in f"{row.contact}"
+            assert (row.contact.phone or "+").startswith("+")
+
+
+def _exports(data: bytes) -> None:
+    """What is exported comes back as it was, but for the apostrophe before what a spreadsheet would work out."""
+    cells = data.decode("utf-8", "replace").split("\x1e")
+    made = CsvFormat(["x"] * len(cells))
+    text = (made.head() + made.lines([tuple(cells)])).decode()
+    _, row = csv.reader(io.StringIO(text, newline=""), strict=True)
+    assert row == [safe_cell(cell) for cell in cells]
+    assert all(_is_number(cell) or cell[0] not in "=+-@\t\r\n" for cell in row if cell)
+    (line,) = JsonLines(["a", "b"]).lines([(cells[0], len(cells))]).splitlines()
+    assert json.loads(line)["a"] == cells[0]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return cell.isascii() and float(cell) is not None
+    except ValueError:
+        return False
+
+
+def _addresses(data: bytes) -> None:
+    """Numbers and mailboxes are known again by what they were made into, and a mask hides most of them."""
+    text = _text(data)
+    for region in ("", "GB"):
+        phone = normalise_phone(text, region)
+        if phone is not None:
+            assert normalise_phone(phone) == phone
+            assert phone not in mask_phone(phone)
+    email = normalise_email(text)
+    if email is not None:
+        assert normalise_email(email) == email
+        assert email not in mask_email(email)
+    opt_out_keyword(text, frozenset({"STOP"}))
+
+
+_HEAD = {
+    "From", "To", "Reply-To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type",
+    "Content-Transfer-Encoding",
+}  # fmt: skip
+
+
+def _mail(data: bytes) -> None:
+    """A request that is taken becomes a mail with the head that we write, and no other line in it."""
+    request = decode_send(data, "email")
+    if not isinstance(request, SendRequest):
+        return
+    sender = request.sender or "noreply@example.com"
+    to = request.to_address or "a@b.example"
+    content, _ = build_mime(
+        OutgoingMessage(bytes(16), "EMAIL", to, sender, request.body, extra=request.extra)
+    )
+    head = content.partition(b"\r\n\r\n")[0].decode()
+    lines = head.split("\r\n")
+    assert not any("\r" in line or "\n" in line for line in lines)
+    names = [line.partition(":")[0] for line in lines if line[:1] not in (" ", "\t")]
+    assert {*names} <= _HEAD
+    assert len({*names}) == len(names)
 
 
 _SMS = json.dumps(
@@ -334,6 +412,37 @@ TARGETS: dict[str, Target] = {
     ),
     "settings": Target(
         _settings, [SETTINGS.encode()], (b"[[", b"]]", b"=", b"'''", b"${X}", b"${", b"1e400", b"0x", b"\0")
+    ),
+    "contacts-csv": Target(
+        _contacts,
+        [
+            b"ext_user_id,phone,email,opted_out\r\nu1,+447700900123,a@b.example,SMS\r\n",
+            b'\xef\xbb\xbfphone,ext_user_id,email\n,"u ""2""",\n07700900123,u3,a@b.example\n',
+        ],
+        (b",", b'"', b"\r", b"\n", b"\0", b'"' * 3, b"-", b"\xff", b"x" * 140_000),
+    ),
+    "exports": Target(
+        _exports,
+        [b"=1+1\x1e-1.5\x1ea,b", b'\x1e"\x1e\r\n'],
+        (b"\x1e", b"=", b"+", b"@", b"\t", b"\r", b'"', b"'"),
+    ),
+    "addresses": Target(
+        _addresses,
+        [b"+44 7700 900123", b"07700900123", b"Jane.Doe@Example.com", b"stop!"],
+        (b"+", b"@", b".", b"00", b"xn--", "\u0660".encode(), "\u017f".encode(), b";ext=1", b"tel:"),
+    ),
+    "mail": Target(
+        _mail,
+        [_MAIL, _MAIL.replace(b"Jo <jo", '\\"J\u00f6, x\\" <jo'.encode())],
+        (
+            *_JSON_WORDS,
+            b"\\r\\nBcc: x@y.example",
+            b"=?utf-8?q?=0a?=",
+            b"\\u2028",
+            b"\\u0085",
+            b"\\n",
+            b"xn--",
+        ),
     ),
     "cursor": Target(_cursor, [b"WyJhIl0", b"WzVd", b'["a", 5]'], (b"=", b"-", b"_")),
     "texts": Target(

@@ -67,9 +67,10 @@ def show_command(ext_user_id: str, as_json: bool, config: Path) -> None:
         return
     print_record({name: getattr(contact, name) for name in ("ext_user_id", "phone", "email")})
     for each in contact.opt_outs:
-        print(f"opted out of {each['channel']} since {each['closed_at']}: {clean(each['reason'])}")
+        print(f"opted out of {clean(each['channel'])} since {each['closed_at']}: {clean(each['reason'])}")
     for each in contact.opt_out_history:
-        print(f"{each['at']}  {each['channel']} {each['change']}: {clean(each['reason'])}")
+        channel, change, reason = (clean(each[name]) for name in ("channel", "change", "reason"))
+        print(f"{each['at']}  {channel} {change}: {reason}")
 
 
 @contacts_group.command("timeline", epilog="Example: bridge contacts timeline player-42")

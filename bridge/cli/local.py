@@ -41,7 +41,7 @@ class LocalBackend:
         return cls(rules, await open_database(settings, worker=False))
 
     async def keep_contacts(self, drafts: Sequence[ContactDraft]) -> None:
-        await directory.keep_many(self._store, drafts, f"imported by {self._name}", now())
+        await directory.keep_many(self._store, drafts, self._name, now())
 
     async def delete_contact(self, ext_user_id: str) -> Erased | None:
         async def job(tx: Tx) -> tuple[Erased, list[DueReport]] | None:

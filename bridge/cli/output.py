@@ -85,7 +85,7 @@ def timeline_line(entry: Mapping[str, Any]) -> str:
         for name, value in entry.items()
         if value not in (None, "") and name not in _HEAD
     ]
-    return "  ".join([entry["at"], f"{entry['kind']:<13}", *details]).rstrip()
+    return "  ".join([entry["at"], f"{clean(entry['kind']):<13}", *details]).rstrip()
 
 
 _HEAD = ("at", "kind")

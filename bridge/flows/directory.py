@@ -10,7 +10,7 @@ from bridge.core.model import Millis
 from bridge.flows import sending
 from bridge.flows.rules import Rules
 from bridge.pii import normalise_email, normalise_phone
-from bridge.store import communications, contacts, forwards, review
+from bridge.store import audit, communications, contacts, forwards, review
 from bridge.store.contacts import Contact, OptOut, OptOutChange
 from bridge.store.reports import DueReport
 from bridge.store.tx import Job, Store, Tx
@@ -24,6 +24,7 @@ __all__ = [
     "find",
     "keep",
     "keep_many",
+    "keep_one",
     "set_channels",
 ]
 
@@ -86,15 +87,28 @@ async def keep(tx: Tx, draft: ContactDraft, reason: str, now: Millis) -> None:
         await contacts.set_opt_outs(tx, draft.contact, set(draft.opted_out), reason, now)
 
 
-async def set_channels(tx: Tx, contact: Contact, channels: frozenset[str], reason: str, now: Millis) -> None:
-    """Makes exactly these channels closed, for a contact that need not be in the table."""
-    await contacts.set_opt_outs(tx, contact, set(channels), reason, now)
+async def set_channels(tx: Tx, contact: Contact, channels: frozenset[str], actor: str, now: Millis) -> None:
+    """Makes exactly these channels closed, for a contact that need not be in the table, and notes who did."""
+    await contacts.set_opt_outs(tx, contact, set(channels), f"set by {actor}", now)
+    await _note(tx, actor, contact, now)
 
 
-async def keep_many(store: Store, drafts: Sequence[ContactDraft], reason: str, now: Millis) -> None:
-    """Keeps contacts, a few hundred in one transaction: nobody else has to wait for long."""
+async def keep_one(tx: Tx, draft: ContactDraft, actor: str, now: Millis) -> None:
+    """Adds or replaces a contact, and notes who did."""
+    await keep(tx, draft, f"set by {actor}", now)
+    await _note(tx, actor, draft.contact, now)
+
+
+async def keep_many(store: Store, drafts: Sequence[ContactDraft], actor: str, now: Millis) -> None:
+    """Keeps contacts, a few hundred in one transaction: nobody else has to wait for long.
+
+    Who did, and how many there are, is noted before the first of them.
+    """
+    if drafts:
+        detail = {"contacts": len(drafts)}
+        await store.write(lambda tx: audit.add_audit(tx, now, actor, "contacts.import", detail))
     for start in range(0, len(drafts), _CHUNK):
-        await store.write(_keep_chunk(drafts[start : start + _CHUNK], reason, now))
+        await store.write(_keep_chunk(drafts[start : start + _CHUNK], f"imported by {actor}", now))
 
 
 def _keep_chunk(drafts: Sequence[ContactDraft], reason: str, now: Millis) -> Job[None]:
@@ -103,6 +117,10 @@ def _keep_chunk(drafts: Sequence[ContactDraft], reason: str, now: Millis) -> Job
             await keep(tx, draft, reason, now)
 
     return job
+
+
+async def _note(tx: Tx, actor: str, contact: Contact, now: Millis) -> None:
+    await audit.add_audit(tx, now, actor, "contact.set", {"user": contact.ext_user_id})
 
 
 async def find(tx: Tx, ext_user_id: str, elsewhere: Contact | None = None) -> KnownContact | None:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from tests.e2e.stage import OPERATOR_TOKEN, Stage
+from tests.e2e.stage import OPERATOR_TOKEN
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -45,9 +45,9 @@ async def browser() -> AsyncIterator[Browser]:
         yield opened
 
 
-async def sign_in(page: Page, stage: Stage, token: str = OPERATOR_TOKEN) -> None:
+async def sign_in(page: Page, url: str, token: str = OPERATOR_TOKEN) -> None:
     """From the sign-in page to the overview."""
-    await page.goto(f"{stage.bridge.url}/ops/")
+    await page.goto(f"{url}/ops/")
     await page.get_by_label("Operator token").fill(token)
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_url("**/ops/")

@@ -61,7 +61,7 @@ async def under_review(stage: Stage) -> bool:
 
 async def test_from_the_sign_in_to_the_answer(stage: Stage, page: Page) -> None:
     """Did player0 get it? A search by the number leads to the message, and its story says so in a sentence."""
-    await sign_in(page, stage)
+    await sign_in(page, stage.bridge.url)
     await page.get_by_role("searchbox").fill("+1 415 555 0000")
     await page.get_by_role("button", name="Find").click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("•••••0000")
@@ -88,7 +88,7 @@ async def test_a_dead_status_is_replayed(stage: Stage, page: Page) -> None:
     ext_message_id = await stage.send("player7")
     await eventually(lambda: dead(stage, 2))
     stage.smartico.faults = SmarticoFaults()
-    await sign_in(page, stage)
+    await sign_in(page, stage.bridge.url)
     await page.get_by_role("link", name="dead statuses").click()
     await page.get_by_role("button", name="Replay").first.click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Replay")
@@ -103,7 +103,7 @@ async def test_a_dead_status_is_replayed(stage: Stage, page: Page) -> None:
 async def test_what_cannot_be_read_is_dismissed(stage: Stage, page: Page) -> None:
     """The item says what it is and what to do, and is gone with a note."""
     await post_nonsense(stage)
-    await sign_in(page, stage)
+    await sign_in(page, stage.bridge.url)
 
     async def shown() -> bool:
         await page.goto(f"{stage.bridge.url}/ops/review")
@@ -119,7 +119,7 @@ async def test_what_cannot_be_read_is_dismissed(stage: Stage, page: Page) -> Non
 
 async def test_keys(stage: Stage, page: Page) -> None:
     """/ searches, j and k go through rows, Enter opens one, ? tells of all that."""
-    await sign_in(page, stage)
+    await sign_in(page, stage.bridge.url)
     await page.keyboard.press("g")
     await page.keyboard.press("m")
     await page.wait_for_url("**/ops/messages")
@@ -137,7 +137,7 @@ async def test_keys(stage: Stage, page: Page) -> None:
 
 async def test_counts_are_live(stage: Stage, page: Page) -> None:
     """A number on the overview changes without a reload."""
-    await sign_in(page, stage)
+    await sign_in(page, stage.bridge.url)
     number = page.locator("[data-live='review.open']")
     await expect(number).to_have_text("0")
     await post_nonsense(stage)
@@ -148,7 +148,7 @@ async def test_without_a_script(stage: Stage, browser: Browser) -> None:
     """Everything that matters works where no script runs: sign-in, search, story, theme, sign-out."""
     context = await browser.new_context(java_script_enabled=False)
     page = await context.new_page()
-    await sign_in(page, stage)
+    await sign_in(page, stage.bridge.url)
     await page.get_by_role("searchbox").fill("player1")
     await page.get_by_role("button", name="Find").click()
     await page.locator("a.row-link").first.click()
@@ -165,7 +165,7 @@ async def test_dark_and_light(stage: Stage, browser: Browser, scheme: str) -> No
     """The system's wish is followed, and the toggle overrides it and is kept."""
     context = await browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
     page = await context.new_page()
-    await sign_in(page, stage)
+    await sign_in(page, stage.bridge.url)
     paper = "getComputedStyle(document.body).backgroundColor"
     dark = {"light": "rgb(251, 252, 253)", "dark": "rgb(16, 22, 29)"}
     assert await page.evaluate(paper) == dark[scheme]
@@ -183,7 +183,7 @@ async def test_nobody_is_shut_out(stage: Stage, browser: Browser, scheme: str, w
     await eventually(lambda: under_review(stage))
     context = await browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 844})  # type: ignore[arg-type]
     page = await context.new_page()
-    await sign_in(page, stage)
+    await sign_in(page, stage.bridge.url)
     (item,) = (await stage.api.get("/api/messages", params={"query": "player0"})).json()["items"]
     for path in (*PAGES, f"messages/{item['ext_message_id']}", "users?id=player0", "messages?query=nothing"):
         await page.goto(f"{stage.bridge.url}/ops/{path}")
@@ -200,7 +200,7 @@ async def test_nobody_is_shut_out(stage: Stage, browser: Browser, scheme: str, w
 
 async def test_a_viewer_sees_no_buttons(stage: Stage, page: Page) -> None:
     """Who may only look is offered nothing else."""
-    await sign_in(page, stage, VIEWER_TOKEN)
+    await sign_in(page, stage.bridge.url, VIEWER_TOKEN)
     await page.goto(f"{stage.bridge.url}/ops/messages?query=player0")
     await page.locator("a.row-link").first.click()
     await expect(page.get_by_role("button", name="Reveal")).to_have_count(0)

@@ -183,3 +183,10 @@ def test_the_changelog_begins_with_this_version() -> None:
     """A release says what is in it, and when it was made."""
     (newest, *_) = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", newest)
+
+
+def test_the_tests_that_the_threat_model_names() -> None:
+    """docs/security.md says where each defence is tested: every file is there."""
+    named = re.findall(r"`([\w/]*test_\w+\.py)`", read(DOCS / "security.md"))
+    assert len(named) > 30
+    assert [each for each in named if not (ROOT / "tests" / each).is_file()] == []

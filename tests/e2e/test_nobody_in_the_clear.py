@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from base64 import b64encode
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,10 +12,12 @@ import httpx
 import pytest
 
 from bridge.sim import PlatformConfig, PlatformSimulator, RevicomConfig, SmtpConfig, SmtpSimulator
+from tests.databases import every_byte, execute
 from tests.e2e.receiver import PATH, SECRET, SETTINGS, receiving
 from tests.e2e.stage import CIM, EMAIL, EMAILS, OPERATOR_TOKEN, PHONES, SMS, Stage, eventually, open_stage
+from tests.postgres import PostgresServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.only_sqlite, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 TEXT = "Fifty private spins for you"
 HANDSET = "+14155509876"  # of somebody who is no contact
@@ -30,6 +31,25 @@ SAID = [
 ]
 KEY = 'pii_key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="'
 AUTH = ("revicom", "password-of-callbacks")
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """One of its own: the files and the log of a shared server hold what other tests wrote."""
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The `database.url` of an empty database."""
+    if request.param == "sqlite":
+        yield "sqlite:///bridge.db"
+    else:
+        server: PostgresServer = request.getfixturevalue("server")
+        yield await server.create(migrated=False)
 
 
 def spellings(clear: str) -> set[bytes]:
@@ -48,6 +68,7 @@ def leaks(where: str, content: bytes, secrets: list[str]) -> list[tuple[str, str
     return [(where, each) for each in secrets if any(form in content for form in spellings(each))]
 
 
+@pytest.mark.only_sqlite
 def test_the_search_finds_what_it_looks_for() -> None:
     """Each spelling would be found, so that finding nothing means something."""
     for clear in (*PEOPLE, *SAID):
@@ -153,9 +174,38 @@ async def everything_shown(stage: Stage) -> dict[str, bytes]:
     return found
 
 
-async def test_nobody_is_found(tmp_path: Path) -> None:
+async def break_it(stage: Stage, database: str) -> None:
+    """Fails in the database, and in our own code, while personal data are at hand."""
+    broken = "x'00ff'" if database.startswith("sqlite") else r"'\x00ff'"  # no UTF-8
+    await execute(database, stage.bridge.folder, f"UPDATE contacts SET phone = {broken}, email = {broken}")
+    await execute(database, stage.bridge.folder, "ALTER TABLE texts RENAME TO lost")
+    body = {"ext_user_id": "player1", "body": TEXT, "callback_url": f"{stage.smartico.url}/callback"}
+    mail = {
+        **body, "email_uid": "crash", "subject": SAID[1], "activity_type": "preview",
+        "to_email_address": EMAILS["player1"], "from_email_address": "noreply@amazing.co",
+    }  # fmt: skip
+    for gateway, wanted in ((SMS, {**body, "im_uid": "crash"}), (EMAIL, mail)):
+        head = {"Authorization": gateway.authorization}
+        answer = await stage.api.post(f"/smartico/{gateway.name}", json=wanted, headers=head)
+        assert answer.json()["error_code"] == 9, answer.text
+    assert (await stage.api.get("/api/contacts/player1")).status_code == 500
+
+
+async def left_behind(database: str, folder: Path, server: PostgresServer | None) -> dict[str, bytes]:
+    """Every file by its name: settings, log and database, with its write-ahead log; a backup and the rows as well."""
+    files = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files["rows"] = await every_byte(database, folder)
+    if server is not None:
+        files |= await server.files()
+        files["backup"] = server.dump(database)
+    return files
+
+
+async def test_nobody_is_found(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> None:
     """Files, log and traceback, exports, metrics, pages, answers and what commands print hold no number and no address;
     and no text, but for what a person answered and what Smartico told, which timelines tell."""
+    is_sqlite = database.startswith("sqlite")
+    server = None if is_sqlite else request.getfixturevalue("server")
     platform = PlatformSimulator(PlatformConfig(authorization="secret-of-the-platform"))
     revicom = RevicomConfig(
         token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0, callback_connections=1
@@ -181,30 +231,24 @@ async def test_nobody_is_found(tmp_path: Path) -> None:
             ["contacts", "show", "player1"],
             ["db", "status"],
             ["review", "list"],
-            ["db", "backup", str(tmp_path / "saved.db")],
+            ["db", "backup", str(tmp_path / "saved.db")],  # refused on PostgreSQL
         ):
             _, out, err = await stage.bridge.command(*arguments)
             printed += out.encode() + err.encode()
-        assert (tmp_path / "saved.db").exists()
-        files = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        assert {"bridge.db", "bridge.db-wal", "saved.db", "bridge.log"} <= set(files)
-        with closing(sqlite3.connect(tmp_path / "bridge.db", timeout=10)) as database, database:
-            database.execute("ALTER TABLE texts RENAME TO lost")  # what follows fails in our own code
-        await stage.api.post(
-            "/smartico/sms",
-            json={
-                "ext_user_id": "player1",
-                "im_uid": "crash",
-                "body": TEXT,
-                "callback_url": f"{stage.smartico.url}/callback",
-            },
-            headers={"Authorization": SMS.authorization},
+        files = await left_behind(database, tmp_path, server)
+        needed = (
+            {"bridge.db", "bridge.db-wal", "saved.db"} if is_sqlite else {"log", "backup", "data/PG_VERSION"}
         )
-        await stage.api.get("/api/contacts/player1")
+        assert needed | {"bridge.log", "rows"} <= set(files)
+        assert b"player1" in files["rows"]
+        assert is_sqlite or b"player1" in files["backup"]
+        await break_it(stage, database)
         await stage.bridge.stop()
-        files["bridge.log after a crash"] = stage.bridge.log.read_bytes()
+        after = await left_behind(database, tmp_path, server)
+        assert b"Traceback" in after["bridge.log"]
+        assert b"a message could not be stored" in after["bridge.log"]
     found = leaks("printed", printed, [*PEOPLE, TEXT])
-    for name, content in files.items():
+    for name, content in [*files.items(), *((f"{name} after a crash", each) for name, each in after.items())]:
         found += leaks(name, content, [*PEOPLE, *SAID])
     for path, content in shown.items():
         found += leaks(path, content, [*PEOPLE, *SAID[:2]])

@@ -89,10 +89,10 @@ class Desk:
 
         await self.store.write(job)
 
-    async def receive(self, *elements: Any) -> None:
+    async def receive(self, *elements: Any, provider: str = "revicom") -> None:
         """One callback body arrives and is understood."""
         body = json.dumps(list(elements)).encode()
-        await self.receiving.receive("revicom", body, self.now)
+        await self.receiving.receive(provider, body, self.now)
         batches = await self.store.read(lambda tx: inbox.waiting_batches(tx, 1000, 10**6))
         if batches:
             await callbacks.process(self.store, self.rules, batches, self.now, lambda due: None)
@@ -113,9 +113,11 @@ class Desk:
         return found
 
 
-async def open_desk(folder: Path, steps: int = 1, database: str = "sqlite:///bridge.db") -> Desk:
-    """A desk on a fresh database."""
-    text = SETTINGS.format(steps=steps, database=database)
+async def open_desk(
+    folder: Path, steps: int = 1, database: str = "sqlite:///bridge.db", more: str = ""
+) -> Desk:
+    """A desk on a fresh database; `more`: further settings."""
+    text = SETTINGS.format(steps=steps, database=database) + more
     settings = parse_settings(text, file="bridge.toml", base_dir=folder, environ={})
     rules = build_rules(settings, build_providers(settings, "https://bridge.example"))
     return Desk(await open_database(settings), rules)

@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.fuzz.run import find_by_mutation
-from bench.fuzz.targets import TARGETS
+from bench.fuzz.targets import DIRECTORY, MESSAGE, PROVIDERS, TARGETS
+from bridge.contacts import Known, read_lookup
 from bridge.core.exchange import Reply
 from bridge.core.json_text import batch_elements
 from bridge.core.model import DeliveryReport
 from bridge.notifications import Notification, read_notification
+from bridge.providers.protocol import Accepted, Answered
 from bridge.providers.revicom_callback import read_element
 from bridge.smartico import Refusal, SendRequest, decode_send
 from bridge.smartico.reports import NotFound, read_status_reply
@@ -53,6 +55,29 @@ def test_of_two_fields_with_one_name_the_last_one_counts() -> None:
     assert element.provider_message_id == "b"
     reply = Reply(200, b'{"error_code": 0, "error_code": 4, "error_message": "not found"}')
     assert isinstance(read_status_reply(reply), NotFound)
+
+
+@pytest.mark.parametrize(
+    ("provider", "body"),
+    [
+        ("revicom", b'[{"message_uuid": "a", "callback_event": "sent", "message_uuid": "b"}]'),
+        ("mailing", b'[{"event": "open", "sg_message_id": "a.x", "sg_message_id": "b.x"}]'),
+        ("inbox", b'{"ext_message_id": "a", "status": "read", "ext_message_id": "b"}'),
+    ],
+)
+def test_so_it_is_in_callbacks(provider: str, body: bytes) -> None:
+    """Of every provider."""
+    (found,) = PROVIDERS[provider].parse_callback(body)
+    assert isinstance(found.element, DeliveryReport)
+    assert found.element.provider_message_id == "b"
+
+
+def test_so_it_is_in_answers() -> None:
+    """Of the operator's platform, and of Revicom when it takes a message."""
+    reply = Reply(200, b'{"user": {"phone": "+447700900999", "email": null, "phone": "+447700900123"}}')
+    assert read_lookup(DIRECTORY, reply) == Known("+447700900123", None)
+    reply = Reply(201, b'{"items": [{"code": -1, "messageUuid": "a", "messageUuid": "b", "code": 201}]}')
+    assert PROVIDERS["revicom"].parse_send([MESSAGE], reply) == Answered((Accepted("b"),))
 
 
 @pytest.mark.parametrize("depth", [100, 1_000, 100_000])

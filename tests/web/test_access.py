@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 
@@ -55,24 +57,38 @@ async def test_callbacks_come_from_allowed_addresses_only(web: httpx.AsyncClient
     assert (await web.post("/callbacks/revicom", json=[], auth=BASIC, headers=near)).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/api/reports/replay"),
-        ("POST", "/api/review/1/replay"),
-        ("POST", "/api/review/1/dismiss"),
-        ("PUT", "/api/contacts/u"),
-        ("POST", "/api/contacts"),
-        ("DELETE", "/api/contacts/u"),
-    ],
-)
-async def test_changes_want_an_operator(web: httpx.AsyncClient, method: str, path: str) -> None:
-    """No token 401, a viewer 403, in problem details."""
-    nobody = await web.request(method, path)
-    viewer = await web.request(method, path, headers=VIEWER)
-    assert (nobody.status_code, viewer.status_code) == (401, 403)
-    assert nobody.headers["content-type"] == "application/problem+json"
-    assert nobody.json()["status"] == 401
+async def test_changes_want_an_operator(web: httpx.AsyncClient) -> None:
+    """Whatever the description of the API has beside GET: no token 401, a viewer 403, in problem details."""
+    described = (await web.get("/openapi.json")).json()["paths"]
+    found = [
+        (method.upper(), re.sub(r"{[^}]*}", "1", path))
+        for path, methods in described.items()
+        for method in methods
+        if path.startswith("/api/") and method != "get"
+    ]
+    assert {("PUT", "/api/contacts/1"), ("POST", "/api/messages/1/reveal"), ("POST", "/api/keys/rotate")} <= {
+        *found
+    }
+    for method, path in found:
+        nobody = await web.request(method, path)
+        viewer = await web.request(method, path, headers=VIEWER)
+        assert (nobody.status_code, viewer.status_code) == (401, 403), (method, path)
+        assert nobody.headers["content-type"] == "application/problem+json"
+        assert nobody.json()["status"] == 401
+
+
+async def test_what_is_looked_at_wants_a_token(web: httpx.AsyncClient) -> None:
+    """Of the API nothing is shown to who has no token, by whatever address."""
+    described = (await web.get("/openapi.json")).json()["paths"]
+    found = {
+        path: methods["get"]
+        for path, methods in described.items()
+        if path.startswith("/api/") and "get" in methods
+    }
+    assert len(found) > 10
+    for path, told in found.items():
+        params = {each["name"]: "1" for each in told.get("parameters", []) if each.get("required")}
+        assert (await web.get(re.sub(r"{[^}]*}", "1", path), params=params)).status_code == 401, path
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,26 @@ async def test_contacts_are_kept_shown_masked_and_erased(web: httpx.AsyncClient)
     assert (await web.delete("/api/contacts/u1", headers=OPERATOR)).status_code == 404
 
 
+async def test_who_changed_a_contact_is_written_down(web: httpx.AsyncClient) -> None:
+    """Setting, importing and erasing are in the audit trail with the name of the operator, and without any address."""
+    phone = {"phone": "+447700900123", "email": "jane@example.com"}
+    await web.put("/api/contacts/u1", json=phone, headers=OPERATOR)
+    await web.post(
+        "/api/contacts", json=[{"ext_user_id": f"u{n}", **phone} for n in range(3)], headers=OPERATOR
+    )
+    await web.post("/api/contacts", json=[], headers=OPERATOR)
+    await web.delete("/api/contacts/u1", headers=OPERATOR)
+    trail = await web.get("/api/audit", headers=OPERATOR)
+    told = [(line["actor"], line["action"], line["detail"]) for line in trail.json()["items"]]
+    assert told == [
+        ("alice", "contact.delete", {}),
+        ("alice", "contacts.import", {"contacts": 3}),
+        ("alice", "contact.set", {"user": "u1"}),
+    ]
+    assert "7700900123" not in trail.text
+    assert "jane" not in trail.text
+
+
 @pytest.mark.parametrize("ext_user_id", ["684:f21aaf49", "a/b", "/a//b", "ünï code", "50%"])
 async def test_an_ext_user_id_may_be_anything(web: httpx.AsyncClient, ext_user_id: str) -> None:
     """Whatever stands in an id, percent-encoded it names this contact and no other."""

@@ -50,6 +50,22 @@ async def test_the_limit_holds_everywhere(web: httpx.AsyncClient) -> None:
         assert answer.status_code == 413, path
 
 
+CLIMBS = ("..", "%2e%2e", ".%2e", "..%5c..", "..%00", "%252e%252e", "....", "")
+
+
+@pytest.mark.parametrize("climb", CLIMBS)
+async def test_no_path_leads_to_a_file(web: httpx.AsyncClient, climb: str) -> None:
+    """However somebody climbs, or names a file outright: there is nothing of it, and no answer holds the settings."""
+    for root in ("/ops/static/", "/ops/export/", "/api/export/", "/api/messages/"):
+        for slash in ("/", "%2f", "%5c"):
+            for name in ("bridge.toml", "bridge.db", "etc/passwd"):
+                path = f"{root}{slash.join([climb] * 3)}{slash}{name}"
+                answer = await web.get(path, headers=OPERATOR)
+                assert answer.status_code in (303, 400, 404), path
+                assert b"secret" not in answer.content
+                assert b"root:" not in answer.content
+
+
 LINES = "\r\nX-Injected: yes\r\n\r\n<script>"
 
 

@@ -70,8 +70,12 @@ async def test_a_wrong_token(web: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "to", ["https://evil.example/", "//evil.example", "/\\evil.example", "/ops/\r\nX: y", "", "/api"]
-)
+    "to",
+    [
+        "https://evil.example/", "//evil.example", "/\\evil.example", "/ops/\r\nX: y", "", "/api", "/ops/\x7f",
+        "/ops/\x85", "/ops/é", "/ops/\u202e", "/ops/?query=\U0001f44b", "javascript:alert(1)",
+    ],
+)  # fmt: skip
 async def test_the_sign_in_leads_nowhere_else(web: httpx.AsyncClient, to: str) -> None:
     """Whatever `next` says, it is a page of ours."""
     answer = await web.post("/ops/sign-in", data={"token": TOKEN, "next": to})

@@ -69,9 +69,9 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         named = _named(request, ext_user_id)
         draft = _check(ctx, ImportRow(named, body.phone or "", body.email or "", body.opted_out))
         if ctx.platform is None:
-            await _keep(ctx, [draft], f"set by {operator.name}")
+            await ctx.store.write(lambda tx: directory.keep_one(tx, draft, operator.name, ctx.clock()))
             return contact_json(await find_contact(ctx, draft.contact.ext_user_id))
-        return contact_json(await _set_channels(ctx, ctx.platform, draft, f"set by {operator.name}"))
+        return contact_json(await _set_channels(ctx, ctx.platform, draft, operator.name))
 
     @post(
         "/api/contacts",
@@ -87,7 +87,7 @@ def contact_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         drafts = await asyncio.to_thread(
             _check_all, ctx, rows
         )  # thousands of numbers: others go on meanwhile
-        await _keep(ctx, drafts, f"imported by {operator.name}")
+        await directory.keep_many(ctx.store, drafts, operator.name, ctx.clock())
         return Imported(len(rows))
 
     @delete("/api/contacts/{ext_user_id:path}", status_code=200, tags=["API"], summary="Erase the person")
@@ -131,13 +131,7 @@ def _check(ctx: WebContext, row: ImportRow, where: str = "") -> ContactDraft:
     return draft
 
 
-async def _keep(ctx: WebContext, drafts: list[ContactDraft], reason: str) -> None:
-    await directory.keep_many(ctx.store, drafts, reason, ctx.clock())
-
-
-async def _set_channels(
-    ctx: WebContext, platform: Platform, draft: ContactDraft, reason: str
-) -> KnownContact:
+async def _set_channels(ctx: WebContext, platform: Platform, draft: ContactDraft, actor: str) -> KnownContact:
     """Closes and opens channels of a user whose addresses the operator's platform has."""
     contact, channels = draft.contact, draft.opted_out
     if contact.phone or contact.email:
@@ -154,7 +148,7 @@ async def _set_channels(
         person = contact
 
     async def job(tx: Tx) -> KnownContact | None:
-        await directory.set_channels(tx, person, channels, reason, ctx.clock())
+        await directory.set_channels(tx, person, channels, actor, ctx.clock())
         return await directory.find(tx, person.ext_user_id, person)
 
     known = await ctx.store.write(job)

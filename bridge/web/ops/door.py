@@ -100,9 +100,6 @@ async def _is_id(visit: Visit, text: str) -> bool:
 
 
 def _inside(to: str) -> str:
-    """A page of ours; anything else leads to the overview."""
-    return (
-        to
-        if to.startswith("/ops/") and "\\" not in to and not any(ord(sign) < 33 for sign in to)
-        else "/ops/"
-    )
+    """A page of ours; anything else leads to the overview. Browsers percent-encode what is no printable ASCII."""
+    is_plain = all(32 < ord(sign) < 127 for sign in to)
+    return to if to.startswith("/ops/") and is_plain and "\\" not in to else "/ops/"
