@@ -97,7 +97,10 @@ class Connection(SMTP):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         transport: Any = self.transport  # uvloop's are of no common class
         if transport is not None:
-            transport.abort()
+            with contextlib.suppress(
+                AttributeError
+            ):  # of a TLS one that was closed twice, before Python 3.11.4
+                transport.abort()
 
     def end(self) -> None:
         """End the connection, whatever it is doing; a TLS one that says goodbye already cannot be reset."""

@@ -346,6 +346,10 @@ class Stage:
     def has_statuses(self, ext_message_id: str, expected: list[str]) -> bool:
         return self.statuses(ext_message_id) == expected
 
+    def is_delivered(self, ext_message_id: str) -> bool:
+        """Smartico was told so, and in order; `accepted` is superfluous where both callbacks came in one batch."""
+        return self.statuses(ext_message_id) in (["accepted", "delivered"], ["delivered"])
+
     def provider_has(self, messages: int) -> bool:
         """Whether the provider has taken so many messages."""
         return len(self.provider.ledger.messages) == messages

@@ -206,7 +206,7 @@ async def test_a_lost_answer_is_looked_up_and_nothing_is_sent_twice(tmp_path: Pa
             ids.append(await stage.send(f"player{number}"))
             await eventually(partial(stage.provider_has, number + 1))
         for each in ids:
-            await eventually(partial(stage.has_statuses, each, ["accepted", "delivered"]))
+            await eventually(partial(stage.is_delivered, each))
         assert not stage.provider.ledger.duplicates_by_tag
 
 
@@ -303,7 +303,7 @@ async def test_a_host_that_is_down_is_probed_and_its_reports_lose_no_attempts(tm
         assert stage.smartico.ledger.status_answers.total() <= 40 + 8
         stage.smartico.faults = SmarticoFaults()
         for each in ids:
-            await eventually(partial(stage.has_statuses, each, ["accepted", "delivered"]))
+            await eventually(partial(stage.is_delivered, each))
         assert (await stage.api.get("/api/reports", params={"state": "dead"})).json()["items"] == []
 
 

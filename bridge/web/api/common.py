@@ -31,7 +31,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)]  # no database has others
+RowNumber = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # no database has others
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many, at most")]
 
 
