@@ -53,4 +53,5 @@ def test_the_contract_has_every_command_of_this_version() -> None:
         "export",
         "db", "db migrate", "db status", "db backup", "db copy", "db prune", "db restore",
         "keys", "keys status", "keys rotate",
+        "completion",
     }  # fmt: skip
