@@ -41,13 +41,16 @@ class Together(Generic[Item, Result]):
         if len(self._running) < _AT_ONCE:
             task = asyncio.create_task(self._run(), name="together")
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
         return await future
 
     async def _run(self) -> None:
-        while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
-            await self._store_group(group)
+        """Until nobody waits. It leaves in the same breath as it sees that: who comes then begins anew."""
+        try:
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
+                await self._store_group(group)
+        finally:
+            self._running.discard(asyncio.current_task())
 
     async def _store_group(self, group: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         """Should it fail for another reason than the database, each is stored by itself: one harms no other."""
