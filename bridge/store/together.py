@@ -65,7 +65,6 @@ class Together(Generic[Item, Result]):
         if len(self._running) < _AT_ONCE:
             task = asyncio.create_task(self._run(), name="together")
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
         try:
             async with asyncio.timeout_at(now + _PATIENCE):
                 return await future
@@ -73,9 +72,13 @@ class Together(Generic[Item, Result]):
             raise StoreError(_HANGS) from None
 
     async def _run(self) -> None:
-        while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
-            await self._store_group([each for each in group if not each.future.done()])  # others gave up
+        """Until nobody waits. It leaves in the same breath as it sees that: who comes then begins anew."""
+        try:
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
+                await self._store_group([each for each in group if not each.future.done()])  # others gave up
+        finally:
+            self._running.discard(asyncio.current_task())
 
     async def _store_group(self, group: Sequence[_Waiting[Item, Result]]) -> None:
         """Should it fail for another reason than the database, each is stored by itself: one harms no other."""

@@ -306,3 +306,32 @@ async def test_nobody_waits_without_end(book: Book, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(together, "_PATIENCE", PATIENCE)
     assert await book.add_all(["d"]) == ["D"]
     assert await book.kept() == ["a", "b", "d"]
+
+
+async def test_who_comes_as_others_leave_is_not_left_waiting() -> None:
+    """Who is answered and comes again, just as both transactions come to their end, is served though nobody follows."""
+    opened = asyncio.Event()
+
+    class Gated:
+        async def write(self, job: Callable[[Tx], Coroutine[Any, Any, Any]]) -> Any:
+            await opened.wait()
+            return await job(None)  # type: ignore[arg-type]
+
+    async def store_all(_tx: Tx, items: Sequence[str]) -> Sequence[str]:
+        return items
+
+    together: Together[str, str] = Together(Gated(), store_all)  # type: ignore[arg-type]
+
+    async def comes_again() -> None:
+        await together.add("first")
+        await together.add("again")
+
+    async with asyncio.timeout(5):
+        first = asyncio.create_task(comes_again())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # its transaction is under way, so the next one begins another
+        other = asyncio.create_task(together.add("other"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        opened.set()
+        await asyncio.gather(first, other)
