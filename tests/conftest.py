@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, running_postgres
 
 ENGINES = ("sqlite", "postgres")
 
@@ -26,10 +26,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running server; who restarts it, waits until it is there again."""
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.remove()
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -153,6 +155,17 @@ class PostgresServer:
             await connection.execute(sql)
         finally:
             await connection.close()
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """A server of the caller's own, which takes connections; it and its files are gone afterwards."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 def create_sync(server: PostgresServer, *, migrated: bool = True) -> str:

@@ -145,14 +145,10 @@ def _plan(options: argparse.Namespace) -> Plan:
 async def _database(options: argparse.Namespace) -> AsyncIterator[str]:
     """The URL of an empty database, which is gone afterwards."""
     if options.postgres:
-        from tests.postgres import PostgresServer
+        from tests.postgres import running_postgres
 
-        server = PostgresServer()
-        try:
-            await asyncio.to_thread(server.start)
+        with running_postgres() as server:
             yield await server.create()
-        finally:
-            await asyncio.to_thread(server.remove)
     elif options.database:
         async with open_databases(options.database, _complain) as databases:
             yield await databases.empty()

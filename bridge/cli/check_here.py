@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from bridge.cli.access import find_owner, open_for_reading
 from bridge.cli.check_machine import check_file_system, check_port, check_rights, read_mounts
@@ -17,9 +18,12 @@ from bridge.store.contacts import has_contacts
 from bridge.store.keys import is_rotating
 from bridge.store.sqlite import latest_version, open_store
 from bridge.store.sqlite.library import sqlite_version, too_old
+from bridge.store.tx import Job
 from bridge.tables import load_mapping, load_vocabulary
 
 __all__ = ["check_clock", "check_disk", "check_here"]
+
+T = TypeVar("T")
 
 _MIB = 1024 * 1024
 _LITTLE = 1024 * _MIB
@@ -126,12 +130,19 @@ async def _check_database(settings: Settings) -> Finding:
     )
 
 
-async def _check_keys(settings: Settings) -> AsyncIterator[Finding]:
-    """Only where something is to be done. That the database cannot be opened was said before."""
+async def _read(settings: Settings, job: Job[T]) -> T | None:
+    """None where the database cannot be opened, which was said before."""
     try:
         async with open_for_reading(settings) as store:
-            rotating = await store.read(is_rotating)
+            return await store.read(job)
     except StoreError:
+        return None
+
+
+async def _check_keys(settings: Settings) -> AsyncIterator[Finding]:
+    """Only where something is to be done."""
+    rotating = await _read(settings, is_rotating)
+    if rotating is None:
         return
     if rotating:
         yield Finding(
@@ -147,10 +158,8 @@ async def _check_contacts(settings: Settings) -> AsyncIterator[Finding]:
     """Whether anybody is in the directory, where it is the source of addresses."""
     if settings.contacts.source != "table":
         return
-    try:
-        async with open_for_reading(settings) as store:
-            anybody = await store.read(has_contacts)
-    except StoreError:
+    anybody = await _read(settings, has_contacts)
+    if anybody is None:
         return
     if anybody:
         yield Finding("contacts", Level.OK, "somebody is in the directory")

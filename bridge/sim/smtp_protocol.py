@@ -97,9 +97,7 @@ class Connection(SMTP):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         transport: Any = self.transport  # uvloop's are of no common class
         if transport is not None:
-            with contextlib.suppress(
-                AttributeError
-            ):  # of a TLS one that was closed twice, before Python 3.11.4
+            with contextlib.suppress(AttributeError):  # of a TLS one that was closed twice (Python 3.11.2)
                 transport.abort()
 
     def end(self) -> None:

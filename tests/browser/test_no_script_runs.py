@@ -21,6 +21,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import sign_in
 from tests.e2e.stage import BridgeProcess, eventually
+from tests.servers import serving
 from tests.web.everywhere import addresses, write_everywhere
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -126,15 +127,8 @@ async def hostile_peers() -> AsyncIterator[Peers]:
     app.router.add_post("/api/v1/message", peers.send)
     app.router.add_get("/report/{number}", peers.report)
     app.router.add_post("/forward", peers.forward)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    peers.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(app) as peers.url:
         yield peers
-    finally:
-        await runner.cleanup()
 
 
 async def write_script_everywhere(peers: Peers, api: Any) -> tuple[list[str], list[str]]:

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 from aiohttp import web
 
+from tests.servers import serving
+
 __all__ = ["PATH", "SECRET", "SETTINGS", "Receiver", "receiving", "tell", "tell_all"]
 
 SECRET = {"Authorization": "secret-of-communications"}
@@ -55,15 +57,8 @@ async def receiving(faults: float = 0.0) -> AsyncIterator[Receiver]:
     receiver = Receiver(faults)
     app = web.Application()
     app.router.add_post("/communications", receiver.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(app) as receiver.url:
         yield receiver
-    finally:
-        await runner.cleanup()
 
 
 async def tell(url: str, fields: dict[str, Any]) -> None:

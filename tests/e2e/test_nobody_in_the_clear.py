@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from bridge.sim import PlatformConfig, PlatformSimulator, RevicomConfig, SmtpCon
 from tests.databases import every_byte, execute
 from tests.e2e.receiver import PATH, SECRET, SETTINGS, receiving
 from tests.e2e.stage import CIM, EMAIL, EMAILS, OPERATOR_TOKEN, PHONES, SMS, Stage, eventually, open_stage
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, running_postgres
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -34,22 +34,10 @@ AUTH = ("revicom", "password-of-callbacks")
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """One of its own: the files and the log of a shared server hold what other tests wrote."""
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def database(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """The `database.url` of an empty database."""
-    if request.param == "sqlite":
-        yield "sqlite:///bridge.db"
-    else:
-        server: PostgresServer = request.getfixturevalue("server")
-        yield await server.create(migrated=False)
+    with running_postgres() as server:
+        yield server
 
 
 def spellings(clear: str) -> set[bytes]:
@@ -205,7 +193,7 @@ async def test_nobody_is_found(tmp_path: Path, database: str, request: pytest.Fi
     """Files, log and traceback, exports, metrics, pages, answers and what commands print hold no number and no address;
     and no text, but for what a person answered and what Smartico told, which timelines tell."""
     is_sqlite = database.startswith("sqlite")
-    server = None if is_sqlite else request.getfixturevalue("server")
+    server = None if is_sqlite else request.getfixturevalue("postgres")
     platform = PlatformSimulator(PlatformConfig(authorization="secret-of-the-platform"))
     revicom = RevicomConfig(
         token="token-of-revicom", resend_seconds=0.3, delivered_share=1.0, callback_connections=1

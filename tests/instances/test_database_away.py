@@ -13,7 +13,7 @@ import pytest
 from bridge.sim import RevicomFaults
 from tests.e2e.stage import SMS, BridgeProcess, eventually
 from tests.instances.cluster import Cluster, open_cluster
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, running_postgres
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -24,10 +24,8 @@ BASIC = ("revicom", "password-of-callbacks")
 @pytest.fixture
 def server() -> Iterator[PostgresServer]:
     """A server of this test's own, to be stopped and started."""
-    made = PostgresServer()
-    made.start()
-    yield made
-    made.remove()
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture

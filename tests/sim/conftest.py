@@ -13,6 +13,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from tests.servers import serving
+
 
 class Eventually(Protocol):
     """Waits until the condition holds; fails the test when it does not in time."""
@@ -84,9 +86,5 @@ async def recorder() -> AsyncIterator[Recorder]:
     recorder = Recorder()
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", recorder.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    recorder.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield recorder
-    await runner.cleanup()
+    async with serving(app) as recorder.url:
+        yield recorder

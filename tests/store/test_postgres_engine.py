@@ -22,7 +22,7 @@ from bridge.store.postgres import PostgresStore, open_store
 from bridge.store.postgres.engine import QueryError, translate
 from bridge.store.tx import Job, Store, Tx
 from tests.e2e.fault_proxy import FAULTS, FaultProxy
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, running_postgres
 from tests.store.conftest import EMAIL, PHONE
 
 if TYPE_CHECKING:
@@ -285,10 +285,8 @@ async def test_an_url_that_is_none(end: str) -> None:
 @pytest.fixture(scope="module")
 def frail() -> Iterator[PostgresServer]:
     """A server that may be stopped."""
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.remove()
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture
