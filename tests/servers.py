@@ -1,11 +1,15 @@
-"""A small HTTP server of a test: a peer that is not one of the simulators."""
+"""HTTP in tests: a small server, for a peer that is not one of the simulators, and what clients of plain HTTP need."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+
+# `verify` of a client that speaks plain HTTP only: it trusts nobody. httpx would read all certificates for each client.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @asynccontextmanager

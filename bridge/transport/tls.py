@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from functools import lru_cache
 
 __all__ = ["certificate_trouble", "trusting_context"]
 
@@ -10,7 +12,14 @@ _MOST_CAUSES = 10
 
 
 def trusting_context() -> ssl.SSLContext:
-    """What a client needs to speak TLS, and to insist on a certificate that is valid for the name."""
+    """What a client needs to speak TLS, and to insist on a certificate that is valid for the name. All clients share
+    one, since reading the certificates takes longer than anything else in making a client."""
+    return _read_trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=1)
+def _read_trusted(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """`ssl` looks into the same two variables itself."""
     return ssl.create_default_context()
 
 

@@ -28,6 +28,7 @@ from bridge.sim import (
     SmtpSimulator,
     free_port,
 )
+from tests.servers import NO_TLS
 
 OPERATOR_TOKEN = "an-operator-token-for-tests"
 VIEWER_TOKEN = "a-viewer-token-for-tests"
@@ -247,7 +248,7 @@ class BridgeProcess:
         assert self._process is not None
         assert self._process.returncode is None, self.log.read_text()
         try:
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(verify=NO_TLS) as client:
                 return (await client.get(f"{self.url}/readyz")).status_code == 200
         except httpx.HTTPError:
             return False
@@ -313,7 +314,10 @@ class Stage:
         self.provider = provider
         self.smartico = smartico
         self.api = httpx.AsyncClient(
-            base_url=bridge.url, headers={"Authorization": f"Bearer {OPERATOR_TOKEN}"}, timeout=10
+            base_url=bridge.url,
+            headers={"Authorization": f"Bearer {OPERATOR_TOKEN}"},
+            timeout=10,
+            verify=NO_TLS,
         )
 
     async def load_contacts(self) -> None:

@@ -13,6 +13,7 @@ import httpx
 
 from bridge.sim import RevicomConfig, RevicomFaults, SmarticoFaults
 from tests.e2e.stage import PHONES, SMS, VIEWER_TOKEN, WHATSAPP, Stage, eventually, open_stage
+from tests.servers import NO_TLS
 
 SEND = {"Authorization": "secret-of-sms"}
 
@@ -36,7 +37,7 @@ async def post(
     stage: Stage, content: Any, gateway: str = "sms", headers: dict[str, str] = SEND
 ) -> httpx.Response:
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=NO_TLS) as client:
         return await client.post(f"{stage.bridge.url}/smartico/{gateway}", content=raw, headers=headers)
 
 
@@ -132,7 +133,7 @@ async def test_contacts_without_a_number_or_with_a_closed_channel_are_refused(st
 
 async def test_callbacks_want_credentials_and_json(stage: Stage) -> None:
     """401 without the password, 400 for what is no batch (kept for review), 200 for an empty batch, else 404."""
-    async with httpx.AsyncClient(base_url=stage.bridge.url) as client:
+    async with httpx.AsyncClient(base_url=stage.bridge.url, verify=NO_TLS) as client:
         assert (await client.post("/callbacks/revicom", content=b"[]")).status_code == 401
         assert (
             await client.post("/callbacks/revicom", content=b"[]", headers=basic("no"))
@@ -161,7 +162,7 @@ async def test_bad_elements_spoil_no_others_and_show_under_review(stage: Stage) 
         {"message_uuid": uuid, "callback_event": "delivered", "status": "teleported", "status_time": time},
         click | {"url": "https://example.com", "short_url": "a.bc/1"},
     ]
-    async with httpx.AsyncClient(base_url=stage.bridge.url) as client:
+    async with httpx.AsyncClient(base_url=stage.bridge.url, verify=NO_TLS) as client:
         answer = await client.post("/callbacks/revicom", json=batch, headers=basic())
     assert answer.status_code == 200
     await eventually(lambda: stage.statuses(ext_message_id)[-1:] == ["clicked"])

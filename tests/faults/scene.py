@@ -27,6 +27,7 @@ from bridge.sim.smtp_certificate import make_certificate, server_context
 from bridge.sim.verdict import Verdict
 from tests.e2e.fault_proxy import FaultProxy
 from tests.e2e.stage import SMS, BridgeProcess, Stage, eventually, platform_settings
+from tests.servers import NO_TLS
 
 __all__ = ["TIME_OUT", "Scene", "open_scene"]
 
@@ -117,7 +118,7 @@ class Watch:
         self._url = f"{url}/healthz"
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=10, verify=NO_TLS) as client:
             while True:
                 began = perf_counter()
                 answer = await client.get(self._url)

@@ -22,6 +22,7 @@ from bridge.sim import (
 from bridge.sim.verdict import Verdict
 from tests.e2e.balancer import Balancer
 from tests.e2e.stage import OPERATOR_TOKEN, PHONES, SMS, WHATSAPP, BridgeProcess
+from tests.servers import NO_TLS
 
 __all__ = ["Cluster", "open_cluster"]
 
@@ -41,7 +42,7 @@ class Cluster:
         self.provider = provider
         self.smartico = smartico
         headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}", "Connection": "close"}
-        self.api = httpx.AsyncClient(base_url=url, headers=headers, timeout=10)
+        self.api = httpx.AsyncClient(base_url=url, headers=headers, timeout=10, verify=NO_TLS)
 
     async def load_contacts(self) -> None:
         rows = [{"ext_user_id": user, "phone": phone} for user, phone in PHONES.items()]

@@ -14,6 +14,7 @@ from bridge.sim import RevicomFaults
 from tests.e2e.stage import SMS, BridgeProcess, eventually
 from tests.instances.cluster import Cluster, open_cluster
 from tests.postgres import PostgresServer, running_postgres
+from tests.servers import NO_TLS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -41,7 +42,7 @@ def assert_nothing_went_wrong(cluster: Cluster) -> None:
 
 
 async def ready(instance: BridgeProcess) -> tuple[int, str]:
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=10, verify=NO_TLS) as client:
         answer = await client.get(f"{instance.url}/readyz")
     return answer.status_code, answer.json().get("reason", "")
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from bridge.app import Service
+from tests.servers import NO_TLS
 from tests.web.started import start_service
 
 SETTINGS = """
@@ -51,5 +52,5 @@ async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
 @pytest.fixture
 async def web(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service, without credentials."""
-    async with httpx.AsyncClient(base_url=service.url) as client:
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS) as client:
         yield client

@@ -13,6 +13,7 @@ import pytest
 
 from bridge.app import Service
 from tests.databases import every_byte
+from tests.servers import NO_TLS
 from tests.web.conftest import OPERATOR, VIEWER
 from tests.web.started import start_service
 
@@ -64,7 +65,7 @@ async def taking(tmp_path: Path, database: str) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def client(taking: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=taking.url) as client:
+    async with httpx.AsyncClient(base_url=taking.url, verify=NO_TLS) as client:
         yield client
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from bridge.app import Service
 from bridge.pii import cipher_key_of, key_name
+from tests.servers import NO_TLS
 from tests.web.conftest import OPERATOR, SETTINGS, VIEWER
 from tests.web.started import start_service
 
@@ -28,12 +29,12 @@ async def serve(folder: Path, database: str, keys: str) -> Service:
 async def rotating(tmp_path: Path, database: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service that was restarted with a new key; contacts were kept with the former one."""
     service = await serve(tmp_path, database, f'pii_key = "{FORMER}"')
-    async with httpx.AsyncClient(base_url=service.url, headers=OPERATOR) as client:
+    async with httpx.AsyncClient(base_url=service.url, headers=OPERATOR, verify=NO_TLS) as client:
         rows = [{"ext_user_id": f"user-{number}", "phone": PHONE} for number in range(150)]
         assert (await client.post("/api/contacts", json=rows)).status_code == 200
     await service.stop()
     service = await serve(tmp_path, database, f'pii_key = "{PRESENT}"\npii_key_old = "{FORMER}"')
-    async with httpx.AsyncClient(base_url=service.url, headers=OPERATOR) as client:
+    async with httpx.AsyncClient(base_url=service.url, headers=OPERATOR, verify=NO_TLS) as client:
         yield client
     await service.stop()
 

@@ -11,6 +11,7 @@ import pytest
 from bridge.app import Service
 from bridge.core.model import id_text
 from tests.dead_reports import LANE, add_dead_reports
+from tests.servers import NO_TLS
 from tests.web.conftest import OPERATOR, VIEWER
 
 LOCKED = "error_code 4: ••• is locked"
@@ -19,7 +20,7 @@ OTHER = "sms@api2.smartico.ai"
 
 @pytest.fixture
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=service.url, headers=VIEWER) as client:
+    async with httpx.AsyncClient(base_url=service.url, headers=VIEWER, verify=NO_TLS) as client:
         yield client
 
 

@@ -16,6 +16,7 @@ from bridge.flows import reporting
 from bridge.store.reports import Settlement
 from bridge.store.tx import Tx
 from tests.postgres import PostgresServer
+from tests.servers import NO_TLS
 from tests.web.conftest import OPERATOR, VIEWER
 from tests.web.started import start_service
 
@@ -51,7 +52,7 @@ async def service(tmp_path: Path, database: str) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=service.url, headers=VIEWER) as client:
+    async with httpx.AsyncClient(base_url=service.url, headers=VIEWER, verify=NO_TLS) as client:
         yield client
 
 
@@ -149,7 +150,7 @@ async def test_a_process_without_a_worker(tmp_path: Path, postgres: PostgresServ
     """With --role web the counts are there, and nothing is claimed of how the providers are."""
     url = await postgres.create()
     service = await start_service(SETTINGS, tmp_path, url, role="web")
-    async with httpx.AsyncClient(base_url=service.url) as client:
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS) as client:
         found = await status(client)
     await service.stop()
     await postgres.drop(url)
