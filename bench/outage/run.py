@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import logging
+import multiprocessing
 import selectors
 import sqlite3
 import sys
@@ -406,7 +407,13 @@ def main() -> None:
         path = Path(folder) / "bridge.db"
         say("what is owed is being written")
         length_ms = round((BEFORE + options.hours * 3600) * 1000)
-        seed(path, options.reports // len(STATUSES), options.start_ms, length_ms)
+        seeding = multiprocessing.Process(  # in a process of its own, so that its memory is not counted
+            target=seed, args=(path, options.reports // len(STATUSES), options.start_ms, length_ms)
+        )
+        seeding.start()
+        seeding.join()
+        if seeding.exitcode:
+            raise SystemExit("what is owed could not be written")
         loop = SimulatedTime()
         try:
             result = loop.run_until_complete(Outage(path, loop, options, say).run())

@@ -15,9 +15,9 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -264,28 +264,70 @@ async def arrive(book: Book, provider: RevicomSimulator) -> None:
     book.twice = len(provider.ledger.duplicates_by_tag)
 
 
-def show(options: argparse.Namespace, book: Book) -> None:
-    offered = (
-        sum(len(times) for kind, times in book.took.items() if kind.startswith("send")) / options.seconds
+@dataclass(frozen=True)
+class Times:
+    """Of one kind of answer."""
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it."""
+
+    offered_per_second: float
+    answers: dict[str, Times]
+    without_an_answer: int
+    cpu_seconds: float  # of the service, during the flood
+    cpu_ms_an_answer: float
+    memory_mib: dict[float, float]  # of the service, by second
+    taken_again_after_ms: dict[str, float]
+    accepted: int
+    lost: int
+    sent_twice: int
+
+
+def result_of(options: argparse.Namespace, book: Book) -> Result:
+    answers = {kind: times_of(sorted(seconds)) for kind, seconds in sorted(book.took.items())}
+    sends = sum(times.count for kind, times in answers.items() if kind.startswith("send"))
+    every = sum(times.count for times in answers.values())
+    return Result(
+        offered_per_second=round(sends / options.seconds, 1),
+        answers=answers,
+        without_an_answer=book.failed,
+        cpu_seconds=round(book.cpu, 2),
+        cpu_ms_an_answer=round(book.cpu / max(1, every) * 1000, 2),
+        memory_mib={round(at, 1): round(mib, 1) for at, mib in book.memory[:: max(1, len(book.memory) // 8)]},
+        taken_again_after_ms={kind: round(at * 1000, 1) for kind, at in book.recovered.items()},
+        accepted=len(book.accepted),
+        lost=book.lost,
+        sent_twice=book.twice,
     )
+
+
+def times_of(seconds: Sequence[float]) -> Times:
+    """`seconds` are sorted."""
+    p50, p99 = seconds[len(seconds) // 2], seconds[min(len(seconds) - 1, round(0.99 * len(seconds)))]
+    return Times(len(seconds), *(round(each * 1000, 1) for each in (p50, p99, seconds[-1])))
+
+
+def show(options: argparse.Namespace, result: Result) -> None:
     print(
-        f"the provider takes {options.rate:,.0f} messages/s; {offered:,.0f}/s were offered for {options.seconds:g} s"
+        f"the provider takes {options.rate:,.0f} messages/s; {result.offered_per_second:,.0f}/s were offered for "
+        f"{options.seconds:g} s"
     )
     print(f"{'answers':24} {'count':>9} {'p50 ms':>9} {'p99 ms':>9} {'max ms':>9}")
-    for kind, times in sorted(book.took.items()):
-        times.sort()
-        p50, p99 = times[len(times) // 2], times[min(len(times) - 1, round(0.99 * len(times)))]
-        print(f"{kind:24} {len(times):9,} {p50 * 1000:9,.1f} {p99 * 1000:9,.1f} {times[-1] * 1000:9,.1f}")
-    print(f"{'without an answer':24} {book.failed:9,}")
-    answers = sum(map(len, book.took.values()))
-    print(f"CPU of the service: {book.cpu:.1f} s, {book.cpu / max(1, answers) * 1000:.2f} ms an answer")
-    step = max(1, len(book.memory) // 8)
-    print("MiB: " + ", ".join(f"{at:.0f} s {mib:.0f}" for at, mib in book.memory[::step]))
-    print(
-        "taken again after: "
-        + ", ".join(f"{kind} {at * 1000:,.0f} ms" for kind, at in book.recovered.items())
-    )
-    print(f"accepted {len(book.accepted):,}, lost {book.lost:,}, sent twice {book.twice:,}")
+    for kind, times in result.answers.items():
+        print(f"{kind:24} {times.count:9,} {times.p50_ms:9,.1f} {times.p99_ms:9,.1f} {times.max_ms:9,.1f}")
+    print(f"{'without an answer':24} {result.without_an_answer:9,}")
+    print(f"CPU of the service: {result.cpu_seconds:.1f} s, {result.cpu_ms_an_answer:.2f} ms an answer")
+    print("MiB: " + ", ".join(f"{at:.0f} s {mib:.0f}" for at, mib in result.memory_mib.items()))
+    again = ", ".join(f"{kind} {at:,.0f} ms" for kind, at in result.taken_again_after_ms.items())
+    print(f"taken again after: {again}")
+    print(f"accepted {result.accepted:,}, lost {result.lost:,}, sent twice {result.sent_twice:,}")
 
 
 def read_options() -> argparse.Namespace:
@@ -308,19 +350,12 @@ def main() -> None:
     options = read_options()
     with tempfile.TemporaryDirectory(prefix="bridge-overload-") as folder:
         book = asyncio.run(measure(options, Path(folder)))
+    result = result_of(options, book)
     if options.json:
-        kinds = {kind: {"count": len(times), "seconds": sorted(times)} for kind, times in book.took.items()}
-        rest = {
-            "memory": book.memory,
-            "recovered": book.recovered,
-            "cpu": book.cpu,
-            "lost": book.lost,
-            "twice": book.twice,
-        }
-        print(json.dumps({"answers": kinds, "failed": book.failed, "accepted": len(book.accepted), **rest}))
+        print(json.dumps(asdict(result), indent=2))
     else:
-        show(options, book)
-    if book.lost or book.twice:
+        show(options, result)
+    if result.lost or result.sent_twice:
         sys.exit(1)
 
 

@@ -35,7 +35,10 @@ ELSEWHERE = {
     "tests/docs/test_docs_api.py sends these to a service": ("api ", "alias api", "URL=", "curl "),
     "tests/docs/test_docs_mapping.py does it": ("mkdir tables", "cp mappings/"),
     "`make demo` runs it": ("bridge demo",),
-    "takes minutes; tests/bench/ runs it with a light load": ("bridge bench",),
+    "takes minutes; tests/bench/ runs it with a light load": (
+        "bridge bench",
+        ".venv/bin/python bench/overload/run.py",
+    ),
     "takes minutes; tests/soak/ runs it with a light load": (
         ".venv/bin/python -m bench.soak.run",
         "make soak",
