@@ -61,6 +61,9 @@ COLUMNS = {
 class SimulatedTime(asyncio.SelectorEventLoop):
     """An event loop that leaps over the time in which nothing would happen. `busy`: work that takes real time."""
 
+    now: float
+    busy: int
+
     def __init__(self) -> None:
         super().__init__(_Leaping(self))
         self.now = 0.0
@@ -70,7 +73,7 @@ class SimulatedTime(asyncio.SelectorEventLoop):
         return self.now
 
 
-class _Leaping(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Leaping(selectors.DefaultSelector):
     def __init__(self, loop: SimulatedTime) -> None:
         super().__init__()
         self._loop = loop
@@ -120,7 +123,7 @@ class Smartico:
     def __init__(self, messages: int, loop: SimulatedTime, options: argparse.Namespace) -> None:
         self._loop = loop
         self._latency = options.latency_ms / 1000
-        self.until = BEFORE + options.hours * 3600
+        self.until: float = BEFORE + options.hours * 3600
         self._next = bytearray(messages)
         self.done = 0
         self.out_of_order = 0
@@ -132,7 +135,7 @@ class Smartico:
         self.most_down = 0  # under way at once, once the breaker has had two minutes to open
         self.seconds: Counter[int] = (
             Counter()
-        )  # requests to the host that was away, by second after its return
+        )  # requests to the host that was away, by second since it is back
         self.latest_up = 0.0  # how late a report came to the host that stays up
 
     @property
@@ -267,7 +270,7 @@ class Outage:
         self.say = say
         self.options = options
         self.messages = options.reports // len(STATUSES)
-        self.start_ms = options.start_ms
+        self.start_ms: int = options.start_ms
         self.smartico = Smartico(self.messages, loop, options)
         self.store = CountedStore(open_store(path, ""), loop)
         self.rules = ReportRules(SCHEDULE, NOT_FOUND, MAX_AGE_MS)

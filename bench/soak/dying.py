@@ -155,7 +155,7 @@ def wrap_postgres(watch: Watch) -> None:
             watch.die(written or ())
 
     Runner._in_transaction = in_transaction  # type: ignore[method-assign]  # noqa: SLF001
-    Transaction.commit = dying
+    Transaction.commit = dying  # type: ignore[method-assign]
 
 
 def main() -> None:

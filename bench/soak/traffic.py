@@ -128,7 +128,7 @@ class Soak:
         for mark in marks:
             if self.kills >= plan.kills:
                 break
-            await self._until(lambda progress, mark=mark: progress["accepted"] >= mark)
+            await self._until_accepted(mark)
             if self._enough.is_set():
                 break
             await asyncio.sleep(draw.uniform(0.0, 0.5))
@@ -174,6 +174,9 @@ class Soak:
             await stage.note_kill(time.time())
             await asyncio.sleep(plan.away_seconds * self._draw.uniform(0.5, 1.5))
             await gate.open()
+
+    async def _until_accepted(self, messages: float) -> None:
+        await self._until(lambda progress: progress["accepted"] >= messages)
 
     async def _until(self, condition: Callable[[dict[str, Any]], bool]) -> None:
         while True:
