@@ -85,7 +85,7 @@ async def test_smartico(scene: Scene, name: str) -> None:
         await eventually(lambda: len(scene.stage.provider.ledger.messages) == sent + 5, 10)
 
         async def tried() -> bool:
-            return await scene.metric("bridge_report_seconds_count") >= ended + 5
+            return proxy.hits >= 1 and await scene.metric("bridge_report_seconds_count") >= ended + 5
 
         await eventually(tried, 10)
         proxy.heal()
@@ -113,7 +113,8 @@ async def test_platform(scene: Scene, name: str) -> None:
         assert perf_counter() - began < TIME_OUT + ANSWERED_LATER.get(name, ANSWERED_WITHIN)
 
         async def tried() -> bool:
-            return await scene.metric("bridge_provider_seconds_count", provider="inbox") > ended
+            count = await scene.metric("bridge_provider_seconds_count", provider="inbox")
+            return proxy.hits >= 1 and count > ended
 
         await eventually(tried, 10)
         proxy.heal()
