@@ -31,8 +31,8 @@ demo: $(RUN_STAMP) ## the whole product on this machine: no keys, no network
 run: $(RUN_STAMP) ## the service, with ./bridge.toml
 	@$(BIN)/bridge serve $(ARGS)
 
-test: $(DEV_STAMP) ## the tests, in two processes
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+test: $(DEV_STAMP) ## the tests, in three processes: many of them wait for others
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 coverage: $(DEV_STAMP) ## the tests of the core, which have to reach every branch of it
 	@$(BIN)/python -m pytest -q -n 2 tests/core --cov=bridge.core --cov-branch --cov-fail-under=100 \

@@ -202,10 +202,11 @@ def test_both_databases_get_the_same_figures(tmp_path: Path, postgres: PostgresS
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.timeout(130)
 def test_ctrl_c_leaves_no_database(tmp_path: Path, postgres: PostgresServer) -> None:
     """However far it has come."""
     process = subprocess.Popen(
-        command("--only", "sends", "--database", postgres.url("postgres")),
+        command("--only", "sends", "--messages", "300", "--database", postgres.url("postgres")),
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
