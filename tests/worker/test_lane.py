@@ -672,7 +672,9 @@ async def test_a_clock_that_goes_back_by_hours(office: Office) -> None:
     await office.owe(20)
     pumps = await office.open()
     await until(lambda: "a.example" in pumps.hosts_down())
-    await until(lambda: office.failed() == len(set(office.smartico.calls())))  # what is not stored cannot be moved
+    await until(
+        lambda: office.failed() == len(set(office.smartico.calls()))
+    )  # what is not stored cannot be moved
     office.ahead = 0
     office.smartico.answer = lambda _: OK
     await leaps.bring_forward(office.store, office.clock(), hours)
