@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 from base64 import b64decode
 from enum import Enum
 from hashlib import sha256
@@ -37,6 +38,7 @@ _PLAIN = b"\x00"
 _AES_GCM = b"\x01"
 _NONCE_BYTES = 12
 _HASH_BYTES = 16
+_FRACTION = re.compile(r"\s*\+?\d+[.,]0{1,2}\s*")
 
 
 class SealedWith(Enum):
@@ -151,7 +153,13 @@ def _derive(master: bytes, purpose: bytes) -> bytes:
 
 
 def normalise_phone(number: str, default_region: str = "") -> str | None:
-    """The number in E.164 ("+447700900123"); None where it is none, or has no country code and no region helps."""
+    """The number in E.164 ("+447700900123"); None where it is none, or has no country code and no region helps.
+
+    A decimal fraction is none: a spreadsheet that took the column for numbers writes 447700900123.0, and with one more
+    digit that would be somebody else.
+    """
+    if _FRACTION.fullmatch(number):
+        return None
     try:
         parsed = phonenumbers.parse(number, default_region or None)
     except phonenumbers.NumberParseException:

@@ -208,6 +208,12 @@ def test_phone_numbers_in_one_form(written: str, region: str, normal: str) -> No
         ("555-3911", "US"),  # a local number: nobody can be reached by it from elsewhere
         ("+1 555 3911", ""),
         ("+44 00 7700 900123", ""),  # of the zeros one goes each time that it is read
+        (
+            "4915112345678.0",
+            "DE",
+        ),  # a spreadsheet took the column for numbers: one more digit is somebody else
+        ("+4915112345678.0", ""),
+        (" 391234567890,00 ", "IT"),
     ],
 )
 def test_what_is_no_phone_number(written: str, region: str) -> None:

@@ -13,7 +13,7 @@ import rich_click as click
 from bridge.cli.finding import Finding, Level
 from bridge.cli.options import config_option, json_option, read_settings
 from bridge.cli.output import clean, print_json
-from bridge.errors import SettingsError
+from bridge.errors import BridgeError, SettingsError
 
 __all__ = ["check_command"]
 
@@ -47,6 +47,7 @@ async def _run(config: Path, *, offline: bool, show: bool) -> list[Finding]:
 
 
 async def _find(config: Path, *, offline: bool) -> AsyncIterator[Finding]:
+    from bridge.assembly import build_providers
     from bridge.cli.check_here import check_here
 
     try:
@@ -60,6 +61,11 @@ async def _find(config: Path, *, offline: bool) -> AsyncIterator[Finding]:
         yield Finding("settings", Level.WARNING, warning)
     async for finding in check_here(settings):
         yield finding
+    try:
+        build_providers(settings, settings.server.public_url)
+    except BridgeError as error:  # what only the provider itself can judge
+        yield Finding("settings", Level.ERROR, error.sentence)
+        return
     if not offline:
         from bridge.cli.check_peers import check_peers
 

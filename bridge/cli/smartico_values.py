@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import rich_click as click
 
 from bridge.cli.options import config_option, json_option, read_settings
 from bridge.cli.output import print_json
 from bridge.secret import Secret
+from bridge.settings.expand import references
 
 if TYPE_CHECKING:
     from bridge.settings import Settings
@@ -50,7 +52,13 @@ def smartico_values_command(show_secrets: bool, as_json: bool, config: Path) -> 
 
 def _written(settings: Settings) -> dict[str, Any]:
     """The settings as they are written, with their references."""
-    return tomllib.loads(Path(settings.file).read_text(encoding="utf-8"))
+    return tomllib.loads(Path(settings.file).read_text(encoding="utf-8-sig"))
+
+
+def _without_query(url: str) -> str:
+    """What stands behind the path may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?…' if parts.query else ''}"
 
 
 class _Values:
@@ -102,7 +110,10 @@ class _Values:
                     + ("" if signed else "; enter the verification key as webhook_public_key"),
                 }
             case "webhook":
-                return {"report back to": self._with_password(name, provider), "messages go to": provider.url}
+                return {
+                    "report back to": self._with_password(name, provider),
+                    "messages go to": provider.url if self._show else _without_query(provider.url),
+                }
             case _:
                 return {}
 
@@ -125,5 +136,5 @@ class _Values:
         for key in keys:
             value = value.get(key, {}) if isinstance(value, dict) else {}
         text = value[0] if isinstance(value, list) and value else value
-        is_reference = isinstance(text, str) and text.startswith("${")
+        is_reference = isinstance(text, str) and text == references(text) != ""
         return text if is_reference else f"{'.'.join(keys)} in {Path(self._settings.file).name}"

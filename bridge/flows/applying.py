@@ -26,6 +26,7 @@ from bridge.core.model import (
 from bridge.core.moments import format_time
 from bridge.core.redact import redact
 from bridge.flows.rules import Rules, opt_out_keyword
+from bridge.flows.samples import sample_of
 from bridge.store import contacts, forwards, inbox, messages, review
 from bridge.store.inbox import Arrived, Understood
 from bridge.store.messages import MessageView
@@ -314,6 +315,6 @@ class Applying:
             cause,
             Member(arrived.digest, arrived.batch_id, arrived.position),
             provider=self._provider,
-            sample=arrived.raw[:2000].decode(errors="replace"),
+            sample=sample_of(arrived.raw),
             at=arrived.received_at,
         )

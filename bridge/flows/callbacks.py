@@ -16,6 +16,7 @@ from bridge.core.model import Element, Millis
 from bridge.errors import StoreError
 from bridge.flows.applying import Applying, adopt_orphans, arrived_elements
 from bridge.flows.rules import Rules
+from bridge.flows.samples import sample_of
 from bridge.flows.sending import prove
 from bridge.providers.protocol import CallbackUnreadable
 from bridge.store import inbox, review
@@ -82,7 +83,7 @@ async def _keep_unreadable(tx: Tx, provider: str, body: bytes, reason: str, now:
         reason,
         Member(inbox.element_digest(provider, body, None), batch_id),
         provider=provider,
-        sample=body[:2000].decode(errors="replace"),
+        sample=sample_of(body),
         at=now,
     )
 
@@ -205,7 +206,7 @@ async def _keep_failed(
             f"the bridge failed on it ({type(failure).__name__})",
             member,
             provider=batch.provider,
-            sample=raw[:2000].decode(errors="replace"),
+            sample=sample_of(raw),
             at=now,
         )
     )
@@ -242,7 +243,7 @@ async def review_old_orphans(store: Store, now: Millis, limit: int = 1000) -> in
                 "no message with this provider id is known",
                 Member(digest, batch_id, position),
                 provider=provider,
-                sample=tx.vault.open(raw)[:2000].decode(errors="replace"),
+                sample=sample_of(tx.vault.open(raw)),
                 at=received_at,
             )
             await tx.run("mark_orphan", provider=provider, root=root, digest=digest)

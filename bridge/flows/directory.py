@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -30,6 +31,7 @@ __all__ = [
 
 MAX_ID = 512
 _CHUNK = 200
+_CHANNEL = re.compile(r"[\w-]+(?:[./ :][\w-]+)*")  # SMS, RICH_CARDS, WhatsApp Business
 
 
 class ContactDraft(Struct, frozen=True):
@@ -75,7 +77,7 @@ def check(
     if email and normal_email is None:
         return "email is no e-mail address"
     channels = None if opted_out is None else frozenset(each.upper() for each in opted_out)
-    if channels and not all(each.isascii() and each.replace("_", "").isalnum() for each in channels):
+    if channels and not all(_CHANNEL.fullmatch(each) for each in channels):
         return "opted_out names something that is no channel"
     return ContactDraft(Contact(ext_user_id, normal_phone, normal_email), channels)
 
@@ -141,6 +143,7 @@ async def erase(
     Gives what was erased and the reports that are due next; None where nothing is known of the person.
     """
     addresses = await contacts.own_addresses(tx, ext_user_id)
+    channels = await contacts.forget_channels(tx, ext_user_id)
     known = await contacts.delete_contact(tx, ext_user_id)
     inbound = 0
     for address in addresses:
@@ -152,7 +155,7 @@ async def erase(
     texts = await tx.all("texts_of_user", ext_user_id=ext_user_id)
     await tx.run_many("forget_text", [{"message_id": message_id} for (message_id,) in texts])
     forgotten = await tx.run("forget_address", ext_user_id=ext_user_id)
-    if not (known or forgotten or notifications or passed_on):
+    if not (known or channels or forgotten or notifications or inbound or passed_on):
         return None
     await tx.run("add_audit", at=now, actor=actor, action="contact.delete", detail="{}")
     erased = Erased(

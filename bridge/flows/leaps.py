@@ -52,6 +52,7 @@ async def bring_forward(store: Store, now: Millis, by: Millis) -> None:
 
     async def outboxes(tx: Tx) -> None:
         await tx.run("hasten_sends", now=now, by=by)
+        await tx.run("hasten_lookups", now=now, by=by)
         await tx.run("hasten_forwards", now=now, by=by)
 
     await store.write(outboxes)

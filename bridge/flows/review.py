@@ -17,6 +17,7 @@ from bridge.core.lifecycle import advance
 from bridge.core.model import Element, Malformed, Millis, State, Status
 from bridge.core.moments import format_time, read_when
 from bridge.errors import StoreError
+from bridge.flows import sending
 from bridge.flows.applying import Applying, arrived_elements
 from bridge.flows.reporting import report_subject
 from bridge.flows.rules import Rules
@@ -215,7 +216,10 @@ async def _replay_send(
     state = (await sends.states(tx, [member.subject])).get(member.subject)
     if state is None or state.phase != "review":
         return 0
-    if not resend:
+    send = await sends.get_send(tx, member.subject)
+    if resend and send is not None and send.erased:
+        await sending.fail_erased(tx, rules, member.subject, state.provider, now)
+    elif not resend:
         await messages.add_step(tx, member.subject, now, "lookup_again", actor.reason, actor.name)
         await tx.run("look_up_send", message_id=member.subject, due_at=now, lookups=0)
     else:

@@ -56,6 +56,7 @@ __all__ = [
 
 Result = ItemResult | NotTaken | Blocked
 
+_LEFT_MS = 3_600_000
 ERASED = ("erased", "the contact was deleted")
 _FIRST_LOOKUP_MS = 1000
 _LONGEST_LOOKUP_MS = 15_000
@@ -124,14 +125,36 @@ async def expire(
     return len(rows), await settling.write()
 
 
+async def review_left(tx: Tx, rules: Rules, provider: str, now: Millis, limit: int = 1000) -> int:
+    """Shows a person what a provider perhaps took that left the settings, for nobody can ask it. Says how many.
+
+    Not before an hour: where several processes share the database, another one may know the provider.
+    """
+    rows = await tx.all("left_sends", provider=provider, until=now - _LEFT_MS, limit=limit)
+    settling = _Settling(tx, rules, provider, now)
+    for (message_id,) in rows:
+        await settling.leave_to_a_person(
+            message_id, "perhaps sent, and its provider is not in the settings any more"
+        )
+    await settling.write()
+    return len(rows)
+
+
+async def fail_erased(
+    tx: Tx, rules: Rules, message_id: MessageId, provider: str, now: Millis
+) -> list[DueReport]:
+    """Fails what can never be sent: its person was erased. Gives the reports that are due next."""
+    settling = _Settling(tx, rules, provider, now)
+    await settling.fail(message_id, *ERASED)
+    return await settling.write()
+
+
 async def fail_unsent(tx: Tx, rules: Rules, ext_user_id: str, now: Millis) -> list[DueReport]:
     """Fails what is still queued for a person who was erased, and forgets the address of the rest."""
     due: list[DueReport] = []
     for message_id, phase, provider in await tx.all("sends_of_user", ext_user_id=ext_user_id):
         if phase == "queued":
-            settling = _Settling(tx, rules, provider, now)
-            await settling.fail(message_id, *ERASED)
-            due += await settling.write()
+            due += await fail_erased(tx, rules, message_id, provider, now)
         else:
             await tx.run("forget_destination", message_id=message_id, nothing=tx.vault.seal(b""))
     return due
@@ -255,6 +278,15 @@ class _Settling:
     async def found(self, message_id: MessageId, provider_message_id: str) -> None:
         await self._step(message_id, "lookup_found", provider_message_id)
         await self._submitted(message_id, provider_message_id)
+
+    async def leave_to_a_person(self, message_id: MessageId, cause: str) -> None:
+        send = await sends.get_send(self._tx, message_id)
+        if send is None:
+            return
+        message = await self._load(message_id)
+        if message.snapshot.state is State.QUEUED:
+            self._move(message, State.UNKNOWN)
+        await self._to_review(send, cause)
 
     async def fail(self, message_id: MessageId, code: str, reason: str) -> None:
         await self._end(message_id, State.FAILED, code, reason)

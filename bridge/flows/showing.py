@@ -13,6 +13,7 @@ from msgspec import Struct, json
 from bridge.core.model import MessageId, Millis, id_text
 from bridge.core.moments import format_time
 from bridge.flows.directory import KnownContact
+from bridge.flows.samples import without_texts
 from bridge.pii import mask_email, mask_phone
 from bridge.store.review import ReviewItem
 from bridge.store.search import MessageRow, ReportRow, get_message
@@ -180,7 +181,7 @@ def review_json(item: ReviewItem) -> ReviewJson:
 def mask_sample(sample: str) -> str:
     """A raw element with what people wrote taken out, and everything that may be a number or an address masked."""
     try:
-        sample = json.encode(_without_texts(json.decode(sample))).decode()
+        sample = json.encode(without_texts(json.decode(sample))).decode()
     except (ValueError, RecursionError):
         pass  # it is no JSON: that is why a person has to look
     return hide_addresses(sample)
@@ -215,15 +216,6 @@ _KEPT = re.compile(
 # A word is looked at once, from where it begins: a sample may be one word of a million letters.
 _MAILBOX = re.compile(r"(?<![^\s\"'<>,:@])[^\s\"'<>,:@]++@[^\s\"'<>,]+")
 _NUMBER = re.compile(r"\+?\d(?:[ ()/.-]?\d){5,}")
-_TEXTS = frozenset({"content", "text", "specialContent", "destination"})
-
-
-def _without_texts(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: "•••" if key in _TEXTS else _without_texts(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_texts(each) for each in value]
-    return value
 
 
 def contact_json(known: KnownContact) -> ContactJson:

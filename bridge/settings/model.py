@@ -257,7 +257,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     max_age_hours: Hours = 24
     cascade_steps: Count = 1
     max_pending: Count = 100_000
-    pass_headers: tuple[Annotated[str, rules.HEADER_NAME], ...] = ()
+    pass_headers: tuple[Annotated[str, rules.HEADER_PASSED], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.channel:

@@ -204,7 +204,16 @@ DATABASE_URL = Rule(
 )
 
 # Secrets, and what becomes a header. Spaces at the ends of a header are lost on the way, so they never match.
-HEADER_NAME = matches(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "a header name of letters, digits and -")
+_FRAMING = "content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect"
+_HEADER_SIGNS = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+HEADER_NAME = matches(
+    rf"(?!(?i:{_FRAMING})$){_HEADER_SIGNS}",
+    "a header name of letters, digits and -, and none that frames the request, as Content-Length does",
+)
+HEADER_PASSED = matches(
+    rf"(?!(?i:{_FRAMING}|host|content-type)$){_HEADER_SIGNS}",
+    "a header name of letters, digits and -, and none that belongs to the request in which it came, as Host does",
+)
 HEADER_RECEIVED = matches(
     rf"(?!(?i:authorization)\s*:)[^\s{CONTROL}]([^{CONTROL}]*[^\s{CONTROL}])?",
     'a text that is not empty, has no control characters, no space at its ends and no "Authorization:" in front',

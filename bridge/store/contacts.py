@@ -99,8 +99,7 @@ async def put_contact(tx: Tx, contact: Contact, now: Millis) -> None:
 
 
 async def delete_contact(tx: Tx, ext_user_id: str) -> bool:
-    """Removes a contact and the closed channels of the user; says whether there was one."""
-    await _forget_channels(tx, of_user(ext_user_id))
+    """Removes a contact; says whether there was one."""
     return await tx.run("delete_contact", ext_user_id=ext_user_id) > 0
 
 
@@ -127,9 +126,19 @@ async def forget_address(tx: Tx, address_hash: bytes) -> int:
     return await tx.run("forget_inbound", handset_hash=address_hash)
 
 
-async def _forget_channels(tx: Tx, subject: str) -> None:
-    await tx.run("open_all_channels", subject=subject)
-    await tx.run("forget_opt_out_changes", subject=subject)
+async def forget_channels(tx: Tx, ext_user_id: str) -> int:
+    """Removes the closed channels of a user, and all that was noted of them; says how many rows those were."""
+    return await _forget_channels(tx, of_user(ext_user_id))
+
+
+async def _forget_channels(tx: Tx, subject: str) -> int:
+    opened = await tx.run("open_all_channels", subject=subject)
+    return opened + await tx.run("forget_opt_out_changes", subject=subject)
+
+
+def _name(channel: str) -> str:
+    """As channels are closed and looked up: people write them in any case."""
+    return channel.upper()
 
 
 class Address(Struct, frozen=True):
@@ -153,7 +162,7 @@ class Reach(Struct, frozen=True):
 
 async def reach(tx: Tx, ext_user_ids: Sequence[str], channel: str) -> dict[str, Reach]:
     """What sending needs to know of those contacts that exist."""
-    rows = await tx.any_of("reach", ext_user_ids, channel=channel)
+    rows = await tx.any_of("reach", ext_user_ids, channel=_name(channel))
     return {row[0]: Reach(_address(*row[1:4]), _address(*row[4:7]), bool(row[7])) for row in rows}
 
 
@@ -171,7 +180,7 @@ def email_address(tx: Tx, email: str) -> Address:
 
 async def closed_subjects(tx: Tx, channel: str, subjects: Sequence[str]) -> set[str]:
     """Those of the subjects (`of_user`, `of_address`) that the channel is closed for."""
-    return {row[0] for row in await tx.any_of("closed_subjects", subjects, channel=channel)}
+    return {row[0] for row in await tx.any_of("closed_subjects", subjects, channel=_name(channel))}
 
 
 async def get_opt_outs(tx: Tx, contact: Contact) -> list[OptOut]:
@@ -191,6 +200,7 @@ async def get_opt_out_changes(tx: Tx, contact: Contact) -> list[OptOutChange]:
 
 async def set_opt_outs(tx: Tx, contact: Contact, channels: set[str], reason: str, now: Millis) -> None:
     """Makes exactly these channels closed: a missing one is closed, any other is opened again."""
+    channels = {_name(each) for each in channels}
     closed = {each.channel for each in await get_opt_outs(tx, contact)}
     for channel in sorted(channels - closed):
         await _close(tx, of_user(contact.ext_user_id), channel, reason, now)
@@ -215,6 +225,7 @@ async def close_channel_of_user(tx: Tx, ext_user_id: str, channel: str, reason: 
 
 
 async def _close(tx: Tx, subject: str, channel: str, reason: str, now: Millis) -> None:
+    channel = _name(channel)
     if await tx.run("close_channel", subject=subject, channel=channel, closed_at=now, reason=reason):
         await _note(tx, subject, channel, "closed", reason, now)
 

@@ -202,6 +202,10 @@ SELECT message_id, phase, provider, handed_at FROM sends WHERE message_id IN (:l
 -- name: handed_sends
 SELECT message_id FROM sends WHERE provider = :provider AND phase = 'handed'
 
+-- name: left_sends
+SELECT message_id FROM sends
+WHERE provider = :provider AND phase IN ('handed', 'lookup') AND handed_at <= :until ORDER BY message_id LIMIT :limit
+
 -- name: expired_sends
 SELECT message_id FROM sends
 WHERE provider = :provider AND phase = 'queued' AND expires_at <= :now ORDER BY due_at LIMIT :limit
@@ -401,6 +405,10 @@ WHERE lane = :lane AND state = 'pending' AND due_at > :after AND due_at <= :unti
 
 -- name: hasten_sends
 UPDATE sends SET due_at = CASE WHEN due_at - :by > :now THEN due_at - :by ELSE :now END WHERE due_at > :now
+
+-- name: hasten_lookups
+UPDATE sends SET handed_at = CASE WHEN handed_at - :by < :now THEN handed_at - :by ELSE :now END
+WHERE phase = 'lookup' AND handed_at > :now
 
 -- name: hasten_forwards
 UPDATE forwards SET due_at = CASE WHEN due_at - :by > :now THEN due_at - :by ELSE :now END

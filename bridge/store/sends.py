@@ -29,7 +29,8 @@ __all__ = [
 class Send(Struct, frozen=True):
     """A message in the outbox, its personal parts opened.
 
-    An empty destination was erased, but that of a Custom IM, which needs none. `tries`: how often it came back.
+    An empty destination was erased, but that of a Custom IM, which needs none; and so was a missing text, which is
+    kept for as long as a message is here. `tries`: how often it came back.
     """
 
     message_id: MessageId
@@ -45,10 +46,11 @@ class Send(Struct, frozen=True):
     type: str = "sms"
     ext_user_id: str = ""
     extra: Extra = None
+    has_text: bool = True
 
     @property
     def erased(self) -> bool:
-        return not self.destination and self.type != "cim"
+        return not self.has_text or (not self.destination and self.type != "cim")
 
     def __repr__(self) -> str:
         return f"<Send {self.message_id.hex()}>"
@@ -141,4 +143,5 @@ def _open_one(
         type_,
         ext_user_id,
         extra,
+        kept is not None,
     )

@@ -36,6 +36,9 @@ __all__ = ["MOST", "Destination", "ForwardPump"]
 _log = structlog.get_logger()
 MOST = 8  # requests to one destination at a time
 _POLL = 1.0  # seconds between looks at what other processes kept, or left
+_NET = (
+    5.0  # seconds between looks for what nobody told of: who brought it had been sent away before the commit
+)
 _PAUSE = 1.0  # seconds until something is tried again that failed on our side
 
 
@@ -134,10 +137,8 @@ class ForwardPump(Pump):
     async def _until_next(self, now: Millis) -> float | None:
         kind = self._destination.kind
         next_at = await self._store.read(lambda tx: forwards.next_due(tx, kind, now))
-        longest = None if self._store.lease_seconds is None else _POLL
-        if next_at is None:
-            return longest
-        return min(max(0.001, (next_at - now) / 1000), longest or float("inf"))
+        longest = _NET if self._store.lease_seconds is None else _POLL
+        return longest if next_at is None else min(max(0.001, (next_at - now) / 1000), longest)
 
     # --- one attempt ---
 

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
+import structlog
+
 from bridge.core.model import Millis
+from bridge.errors import StoreError
 from bridge.flows import callbacks
 from bridge.flows.rules import Rules
 from bridge.metrics import Metrics
@@ -18,6 +21,7 @@ from bridge.worker.pump import Pump
 __all__ = ["InboxPump"]
 
 _MAX_BYTES = 8 * 1024 * 1024
+_log = structlog.get_logger()
 _BEHIND = 1000  # elements that wait: then receiving goes first
 _POLL = 1.0  # seconds between looks at what others received, and between looks for stragglers
 _BUSY = 0.05  # while something waits that another process has locked at this moment
@@ -49,6 +53,7 @@ class InboxPump(Pump):
         self._arrivals = 0
         self._shared = store.lease_seconds is not None
         self._adopted_at: Millis = 0
+        self._adopting = False
         self._adopt_until: Millis = 0
 
     @property
@@ -70,13 +75,15 @@ class InboxPump(Pump):
         waiting, oldest = await self._store.search(inbox.waiting)
         self._count += waiting - before  # what arrived or was applied meanwhile counts on
         self._metrics.inbox_lag.set(0 if oldest is None else (self._clock() - oldest) / 1000)
+        if waiting:
+            self.wake()  # a body may be stored that nobody told of: its caller had been sent away before the commit
 
     async def step(self) -> float | None:
         """Applies the oldest bodies. What a provider posts in bulk is kept first, and understood in the gaps."""
         started, arrivals = perf_counter(), self._arrivals
         batches = await self._store.claim(lambda tx: inbox.waiting_batches(tx, callbacks.PART, _MAX_BYTES))
         if self._shared:
-            await self._adopt_stragglers(found=bool(batches))
+            self._look_for_stragglers(found=bool(batches))
         if not batches:
             return self._until_next_look() if self._shared else None
         await callbacks.process(self._store, self._rules, batches, self._clock(), self._reported)
@@ -91,11 +98,23 @@ class InboxPump(Pump):
         """Soon while there was work just now: others may have had all of it in hand at this moment."""
         return _BUSY if self.waiting or self._clock() < self._adopt_until else _POLL
 
-    async def _adopt_stragglers(self, *, found: bool) -> None:
+    def _look_for_stragglers(self, *, found: bool) -> None:
         """Elements whose message another process learned of at that very moment (see `callbacks.adopt_stragglers`)."""
         now = self._clock()
         if found:
             self._adopt_until = now + _STRAGGLERS
-        if now < self._adopt_until and abs(now - self._adopted_at) >= _POLL * 1000:
-            self._adopted_at = now
+        if self._adopting or now >= self._adopt_until or abs(now - self._adopted_at) < _POLL * 1000:
+            return
+        self._adopted_at = now
+        self._adopting = True
+        self.spawn(
+            self._adopt_stragglers(now)
+        )  # a search may have to wait for others; no callback waits for it
+
+    async def _adopt_stragglers(self, now: Millis) -> None:
+        try:
             await callbacks.adopt_stragglers(self._store, self._rules, now, self._reported)
+        except StoreError as error:
+            _log.warning("late elements could not be looked for; they will be", reason=error.sentence)
+        finally:
+            self._adopting = False

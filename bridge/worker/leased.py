@@ -33,7 +33,8 @@ class LeasedStock:
         self._store = store
         self._clock = clock
         self._held = held
-        self._usable = seconds * 3 / 4  # an attempt begins while a good part of the lease is left
+        # An attempt begins while the lease is sure to be renewed before it ends: that happens every third of its time.
+        self._usable = seconds / 2
         self._waiting = Waiting()
         self._since: dict[Key, float] = {}  # of those that wait: since when they are leased
         self._look_at: Millis = 0

@@ -45,6 +45,9 @@ __all__ = ["SendPump"]
 _log = structlog.get_logger()
 _LOOKUPS_AT_ONCE = 50
 _POLL = 1.0  # seconds between looks at what others left
+_NET = (
+    5.0  # seconds between looks for what nobody told of: who brought it had been sent away before the commit
+)
 _GATHER = 0.05  # seconds; a message that waits for others still leaves within the promised 0.1
 _DOUBTFUL = 3  # answers in a row that leave open what was taken: then the provider is left alone for a while
 
@@ -77,7 +80,7 @@ class SendPump(Pump):
         self._reported = reported
         self._left = left
         # Where others share the database: what they leave is looked for, and taken over, now and then.
-        self._every = 60.0 if store.lease_seconds is None else _POLL
+        self._every = _NET if store.lease_seconds is None else _POLL
         self._lease_ms = round((store.lease_seconds or 0) * 1000)
         self._claimed_at: Millis = 0
         # Claims of which it is not known whether they were, or still will be, stored: their times, and until when.
@@ -227,7 +230,9 @@ class SendPump(Pump):
 
     async def _give_back(self, batch: Sequence[Send]) -> None:
         name, now = self._provider.name, self._clock()
-        await self._store.write(lambda tx: sending.give_back(tx, self._rules, name, batch, now))
+        await self.insist(
+            lambda: self._store.write(lambda tx: sending.give_back(tx, self._rules, name, batch, now))
+        )
 
     def _watch(self, result: SendResult) -> None:
         """Opens and closes the breaker, and alerts."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import monotonic
 
 import structlog
@@ -123,18 +124,20 @@ class UpkeepPump(Pump):
     async def _round(self) -> None:
         if self._noted is None or not -leaps.BACK_MS <= self._clock() - self._noted < _NOTE_EVERY_MS:
             await self.note_time()
+        if self._store.lease_seconds is not None:  # first: what comes then has to wait for searches
+            await self._recover()
+            await self._until_done(self._adopt)
         if self._clock() >= self._give_up_from:
             await self._give_up()
         await self._until_done(self._tie, communications.TIE_AT_ONCE)
-        if self._store.lease_seconds is not None:
-            await self._recover()
-            await self._until_done(self._adopt)
         await self._until_done(lambda: callbacks.review_old_orphans(self._store, self._clock(), _CHUNK))
 
     async def _give_up(self) -> None:
         """What grew too old."""
         for provider in await self._store.search(sends.providers):
             await self._expire(provider)
+            if provider not in self._rules.providers:
+                await self._until_done(partial(self._review_left, provider))
         if monotonic() >= self._bury_at:
             began = monotonic()
             await self._until_done(self._bury)
@@ -181,6 +184,11 @@ class UpkeepPump(Pump):
                 _log.warning(
                     "messages failed: they could not be sent in time", provider=provider, count=count
                 )
+
+    async def _review_left(self, provider: str) -> int:
+        return await self._store.write(
+            lambda tx: sending.review_left(tx, self._rules, provider, self._clock(), _CHUNK)
+        )
 
     async def _adopt(self) -> int:
         return await callbacks.adopt_stragglers(

@@ -73,6 +73,18 @@ def test_wrong_settings_are_all_said(bridge: Run, folder: Path) -> None:
     assert len(result.json["items"]) >= 2
 
 
+def test_a_provider_that_refuses_its_settings(bridge: Run, folder: Path) -> None:
+    """What only the provider itself can judge is a finding like any other, and --json stays JSON."""
+    with (folder / "bridge.toml").open("a") as file:
+        file.write('[providers.grid]\nadapter = "sendgrid"\ntoken = "t"\nwebhook_public_key = "AAAA"\n')
+    for arguments in (["--offline"], []):
+        result = bridge("check", "--json", *arguments)
+        assert result.code == 1
+        (found,) = [each for each in result.json["items"] if each["level"] == "error"]
+        assert found["check"] == "settings"
+        assert "providers.grid.webhook_public_key" in found["text"]
+
+
 def test_open_addresses_are_warnings(bridge: Run, folder: Path) -> None:
     """Warnings of the settings are shown, and are no failure."""
     settings = SETTINGS.replace("https://bridge.example", "http://127.0.0.1:8080")

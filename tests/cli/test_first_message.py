@@ -49,6 +49,27 @@ def test_values_with_secrets(folder: Path, capfd: pytest.CaptureFixture[str]) ->
     assert address == "https://revicom:password-of-callbacks@bridge.example/callbacks/revicom"
 
 
+def test_values_keep_what_is_secret_anyway(
+    folder: Path, bridge: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the query of an address nor what stands beside a reference is printed; a mark of Windows is no error."""
+    monkeypatch.setenv("INBOX_KEY", "TOPSECRET")
+    monkeypatch.setenv("PREFIX", "Token")
+    path = folder / "bridge.toml"
+    text = path.read_text().replace('"secret-of-sms"', '"${PREFIX}-literal-part"')
+    platform = (
+        '[providers.inbox]\nadapter = "webhook"\nurl = "https://platform.example/notify?key=${INBOX_KEY}"\n'
+        'callback_password = "password-of-reports"\n'
+    )
+    path.write_text(text + platform, encoding="utf-8-sig")
+    for arguments in ([], ["--json"]):
+        printed = bridge("smartico-values", *arguments).out
+        assert "TOPSECRET" not in printed
+        assert "literal-part" not in printed
+        assert "https://platform.example/notify?…" in printed
+        assert "the value of gateways.sms.authorization in bridge.toml" in printed
+
+
 def test_the_template_of_notifications(folder: Path, bridge: Run) -> None:
     """What is printed for pasting into Smartico is the body template that docs/surfaces.md explains."""
     with (folder / "bridge.toml").open("a") as file:

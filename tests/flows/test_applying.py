@@ -11,6 +11,7 @@ import pytest
 
 from bridge.flows import callbacks, review
 from bridge.flows.review import Actor
+from bridge.flows.showing import review_json
 from bridge.store.review import ReviewItem, list_reviews
 from tests.flows.desk import PHONE, Desk, open_desk
 
@@ -150,6 +151,22 @@ async def test_a_price_that_is_no_number_goes_to_review_alone(desk: Desk) -> Non
     assert await desk.owed(message_id) == ["delivered"]
     (item,) = await open_items(desk)
     assert (item.kind, item.count) == ("malformed", 1)
+
+
+@pytest.mark.parametrize("extra", [{}, {"special": [{"specialContent": {"text": "Jane Roe"}}]}])
+async def test_a_long_sample_shows_nothing_that_a_person_wrote(desk: Desk, extra: dict[str, Any]) -> None:
+    """An element that is longer than a sample, and so cannot be read as JSON any more, is without its texts, too."""
+    text = "My name is Jane Roe, of 5 Elm Street. " + "x" * 3000
+    item = {"destination": PHONE, "content": text}
+    await desk.receive(
+        {"message_uuid": 7, "callback_event": "inbound_sent", "item": item, **extra, "more": "y" * 3000}
+    )
+    (found,) = await open_items(desk)
+    shown = review_json(found).sample
+    assert "Jane Roe" not in shown
+    assert "Elm Street" not in shown
+    assert "inbound_sent" in shown
+    assert "Jane Roe" not in found.sample
 
 
 async def test_the_steps_of_a_cascade_belong_to_one_message(desks: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.flows import leaps, sending
 from bridge.flows.leaps import Noted, note_time
-from bridge.providers.protocol import NotTaken
+from bridge.providers.protocol import NotTaken, PerhapsTaken
 from bridge.store import sends
 from bridge.store.tx import Tx
 from tests.flows.desk import Desk
@@ -67,6 +67,22 @@ async def test_what_waits_is_brought_forward(desk: Desk) -> None:
     due_at = await desk.store.read(lambda tx: sends.next_due(tx, "revicom", "queued", desk.now))
     assert due_at is not None
     assert desk.now <= due_at <= desk.now + 2000
+
+
+async def test_what_was_perhaps_sent_by_a_clock_ahead_is_decided(desk: Desk) -> None:
+    """The patience of a look-up counts from when the clock was set right, not from a day that is still to come."""
+    desk.now += 30 * DAY
+    await desk.accept()
+    (send,) = await desk.claim()
+
+    async def doubt(tx: Tx) -> None:
+        await sending.settle(tx, desk.rules, "revicom", [(send, PerhapsTaken("no answer in time"))], desk.now)
+
+    await desk.store.write(doubt)
+    desk.now -= 30 * DAY
+    await leaps.bring_forward(desk.store, desk.now, 30 * DAY)
+    (asked,) = await desk.store.write(lambda tx: sends.due_lookups(tx, "revicom", desk.now + HOUR, 10))
+    assert sending.decided_at(desk.rules, "revicom", asked) <= desk.now + 190_000
 
 
 def new_report_id(number: int) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING
+
+import pytest
 
 from bridge.store import contacts
 from bridge.store.contacts import Contact, OptOut
-from bridge.store.tx import Store, Tx
+from bridge.store.tx import Row, Store, Tx
 
 if TYPE_CHECKING:
     from tests.store.conftest import Select
@@ -162,6 +165,44 @@ async def test_who_opens_a_channel_opens_it(store: Store) -> None:
     assert await closed(store, JANE) == []
 
 
+@pytest.mark.parametrize("closing", ["address", "user", "by hand"])
+async def test_a_channel_in_any_case(store: Store, closing: str) -> None:
+    """However a channel was written when it was closed, it is closed, and naming it again keeps it so."""
+    await put(store, JANE)
+    if closing == "address":
+        await close(store, EMAIL, "newsletter")
+    elif closing == "user":
+        await store.write(lambda tx: contacts.close_channel_of_user(tx, "jane", "newsletter", "asked", NOW))
+    else:
+        await set_opt_outs(store, JANE, "Newsletter")
+    assert await opted_out(store, "jane", EMAIL, "newsletter")
+    await set_opt_outs(store, JANE, *(each.channel for each in await closed(store, JANE)))
+    assert await opted_out(store, "jane", EMAIL, "newsletter")
+    await set_opt_outs(store, JANE, "newsletter")
+    assert await opted_out(store, "jane", EMAIL, "NEWSLETTER")
+    assert [each.channel for each in await closed(store, JANE)] == ["NEWSLETTER"]
+
+
+async def test_channels_from_before_they_were_in_capitals(store: Store) -> None:
+    """Bringing the database up to date keeps every channel closed, once."""
+    engine = "sqlite" if store.lease_seconds is None else "postgres"
+    script = (
+        files(f"bridge.store.{engine}")
+        .joinpath("migrations", "0006_channels.sql")
+        .read_text(encoding="utf-8")
+    )
+    await put(store, JANE)
+
+    async def job(tx: Tx) -> list[Row]:
+        for channel, at in (("newsletter", 1), ("NEWSLETTER", 2), ("News", 3), ("SMS", 4)):
+            await tx.run("close_channel", subject="user:jane", channel=channel, closed_at=at, reason="asked")
+        for statement in script.split(";")[:-1]:
+            await tx.select(statement, ())
+        return await tx.select("SELECT channel, closed_at FROM opt_outs ORDER BY channel", ())
+
+    assert [tuple(row) for row in await store.write(job)] == [("NEWS", 3), ("NEWSLETTER", 2), ("SMS", 4)]
+
+
 # --- erasing ---
 
 
@@ -170,6 +211,7 @@ async def erase(store: Store, ext_user_id: str) -> bool:
         addresses = await contacts.own_addresses(tx, ext_user_id)
         for address in addresses:
             await contacts.forget_address(tx, address)
+        await contacts.forget_channels(tx, ext_user_id)
         return await contacts.delete_contact(tx, ext_user_id)
 
     return await store.write(job)

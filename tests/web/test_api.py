@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from bridge.app import Service
+from bridge.store.contacts import close_channel_of_user
 from tests.web.conftest import OPERATOR
 
 
@@ -89,6 +92,30 @@ async def test_contacts_are_kept_shown_masked_and_erased(web: httpx.AsyncClient)
     assert (await web.delete("/api/contacts/u1", headers=OPERATOR)).status_code == 200
     assert (await web.get("/api/contacts/u1", headers=OPERATOR)).status_code == 404
     assert (await web.delete("/api/contacts/u1", headers=OPERATOR)).status_code == 404
+
+
+async def test_whoever_has_only_closed_channels_is_erased(web: httpx.AsyncClient, service: Service) -> None:
+    """Who is shown can be erased, and that is in the audit trail: also where only a closed channel is known."""
+    store = service.store
+    await store.write(lambda tx: close_channel_of_user(tx, "ghost", "CIM", "unsubscribed", 1))
+    assert (await web.get("/api/contacts/ghost", headers=OPERATOR)).json()["opted_out"] == ["CIM"]
+    assert (await web.delete("/api/contacts/ghost", headers=OPERATOR)).status_code == 200
+    assert (await web.get("/api/contacts/ghost", headers=OPERATOR)).status_code == 404
+    assert (await web.delete("/api/contacts/ghost", headers=OPERATOR)).status_code == 404
+    trail = (await web.get("/api/audit", headers=OPERATOR)).json()["items"]
+    assert [line["action"] for line in trail] == ["contact.delete"]
+
+
+@pytest.mark.parametrize("path", ["/api/messages/{id}/reveal", "/api/review/7/dismiss"])
+async def test_a_body_in_chunks_is_read(web: httpx.AsyncClient, path: str) -> None:
+    """Without a Content-Length a body is a body: what does not fit is refused, and not passed over."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"surprise": 1}'
+
+    path = path.format(id="0190a540-f662-745b-8311-eebe56024200")
+    answer = await web.post(path, content=chunks(), headers=OPERATOR)
+    assert (answer.status_code, "surprise" in answer.text) == (400, True)
 
 
 async def test_who_changed_a_contact_is_written_down(web: httpx.AsyncClient) -> None:

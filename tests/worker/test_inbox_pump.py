@@ -16,6 +16,7 @@ from bridge.store.reports import DueReport
 from bridge.store.tx import Job, Store
 from bridge.worker.inbox import InboxPump
 from tests.flows.desk import Desk, open_desk
+from tests.postgres import PostgresServer
 from tests.worker.wrapped import WrappedStore
 
 T = TypeVar("T")
@@ -144,6 +145,34 @@ async def test_what_was_kept_before_the_start(inbox: Inbox) -> None:
     await inbox.empty()
     (row,) = await inbox.desk.store.read(lambda tx: tx.select("SELECT count(*) FROM orphans", []))
     assert row == (300,)
+
+
+async def test_what_nobody_told_of(inbox: Inbox) -> None:
+    """A body whose caller was sent away before its commit, and that is known when it is repeated, is found."""
+    await inbox.start()
+    await asyncio.sleep(0)
+    assert await inbox.keep(element(1)) == 1
+    assert await inbox.keep(element(1)) == 0
+    await inbox.pump.recount()  # as the service does every few seconds
+    await inbox.empty()
+
+
+async def test_no_callback_waits_for_a_search(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Bodies are understood while the look for stragglers, which several instances need, has to wait for others."""
+    url = await postgres.create()
+    desk = await open_desk(tmp_path, database=url)
+    inbox = Inbox(desk)
+    await inbox.start()
+    inbox.store.answer.clear()
+    try:
+        for number in range(3):
+            await inbox.arrive(element(number))
+            await inbox.empty()
+    finally:
+        inbox.store.answer.set()
+        await inbox.stop()
+        await desk.store.close()
+        await postgres.drop(url)
 
 
 async def test_waiting_is_never_negative(inbox: Inbox) -> None:

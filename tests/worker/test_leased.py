@@ -27,7 +27,7 @@ T = TypeVar("T")
 NOW = 1_795_234_921_250
 POLL = 1000  # milliseconds
 LEASE = 600.0  # seconds
-USABLE = LEASE * 3 / 4
+USABLE = LEASE / 2
 MOST = 2000
 LANE = "sms@a.example"
 
@@ -197,6 +197,16 @@ async def test_more_than_memory_holds_stays_in_the_database(mine: Office) -> Non
     mine.stock.hand_over(made_up(MOST, mine.steady, NOW + 300))
     assert mine.stock.next_at() == NOW + 300
     assert mine.stock.ready(NOW + 300) == MOST
+
+
+async def test_a_lease_is_renewed_before_it_ends(mine: Office) -> None:
+    """Also of a report that was taken at the last moment, right after a round of renewing: others never see it."""
+    report = made_up(0, mine.steady - USABLE + 0.01)
+    mine.stock.hand_over(report)
+    assert mine.take_all() == [report.message_id]
+    mine.steady += LEASE / 3  # as long as `Leases` rests between two rounds
+    assert mine.held.all_valid([report.message_id])
+    assert mine.held.ending() == [report.message_id]
 
 
 async def test_what_is_forgotten_is_not_held(mine: Office) -> None:

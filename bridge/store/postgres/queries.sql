@@ -32,6 +32,12 @@ SELECT message_id, phase, provider, handed_at FROM sends WHERE message_id IN (:l
 SELECT s.message_id, s.phase, s.provider FROM messages AS m JOIN sends AS s ON s.message_id = m.id
 WHERE m.ext_user_id = :ext_user_id ORDER BY s.message_id FOR UPDATE OF s
 
+-- name: left_sends
+SELECT message_id FROM sends
+WHERE provider = :provider AND phase IN ('handed', 'lookup') AND handed_at <= :until
+    AND (leased_until IS NULL OR leased_until <= :clock)
+ORDER BY message_id LIMIT :limit FOR UPDATE SKIP LOCKED
+
 -- name: expired_sends
 SELECT message_id FROM sends
 WHERE provider = :provider AND phase = 'queued' AND expires_at <= :now

@@ -91,6 +91,12 @@ def moment(ctx: WebContext, name: str, text: str | None) -> Millis | None:
     return at
 
 
+async def read_json_if_any(ctx: WebContext, request: Request[Any, Any, Any], kind: type[T]) -> T:
+    """The same where a body is optional: without one, `kind` with nothing set."""
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    return await read_json(ctx, request, kind) if has_body else kind()
+
+
 async def read_json(ctx: WebContext, request: Request[Any, Any, Any], kind: type[T]) -> T:
     """The body, as `kind`. Raises 400 or 413."""
     try:

@@ -15,7 +15,7 @@ from bridge.flows.revealing import reveal
 from bridge.flows.showing import MessageJson, MessageWithTimeline, message_json, message_with_timeline
 from bridge.store.search import MessageFilter, find_messages, get_message
 from bridge.web.access import operator_of, require_operator
-from bridge.web.api.common import Limit, Page, moment, read_cursor, read_json, write_cursor
+from bridge.web.api.common import Limit, Page, moment, read_cursor, read_json_if_any, write_cursor
 from bridge.web.api.contacts import ask_platform
 from bridge.web.context import WebContext
 
@@ -105,9 +105,7 @@ def message_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     async def in_the_clear(request: Request[Any, Any, Any], ext_message_id: FromPath[str]) -> Revealed:
         operator = require_operator(ctx, request)
         message_id = id_from_text(ext_message_id)
-        body = (
-            await read_json(ctx, request, Why) if request.headers.get("content-length", "0") != "0" else Why()
-        )
+        body = await read_json_if_any(ctx, request, Why)
         found = await ctx.store.search(lambda tx: get_message(tx, message_id)) if message_id else None
         if message_id is None or found is None:
             raise NotFoundException("no message has this ext_message_id")

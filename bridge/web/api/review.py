@@ -14,7 +14,7 @@ from bridge.flows.review import Actor, Replayed, dismiss, replay
 from bridge.flows.showing import ReviewJson, review_json
 from bridge.store.review import ReviewItem, get_review, list_reviews
 from bridge.web.access import operator_of, require_operator
-from bridge.web.api.common import Limit, Page, read_json, read_numbered
+from bridge.web.api.common import Limit, Page, read_json_if_any, read_numbered
 from bridge.web.context import WebContext
 
 __all__ = ["Decision", "Dismissed", "review_routes"]
@@ -52,7 +52,7 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     @post("/api/review/{review_id:int}/replay", status_code=200, tags=["API"], summary="Run it again")
     async def run_again(request: Request[Any, Any, Any], review_id: FromPath[int]) -> Replayed:
         operator = require_operator(ctx, request)
-        decision = await _decision(ctx, request)
+        decision = await read_json_if_any(ctx, request, Decision)
         item = await _item(ctx, review_id)
         actor = Actor(operator.name, decision.reason)
         try:
@@ -65,17 +65,12 @@ def review_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
     )
     async def close(request: Request[Any, Any, Any], review_id: FromPath[int]) -> Dismissed:
         operator = require_operator(ctx, request)
-        decision = await _decision(ctx, request)
+        decision = await read_json_if_any(ctx, request, Decision)
         item = await _item(ctx, review_id)
         actor = Actor(operator.name, decision.reason)
         return Dismissed(await dismiss(ctx.store, item, actor, ctx.clock()))
 
     return [items, one, run_again, close]
-
-
-async def _decision(ctx: WebContext, request: Request[Any, Any, Any]) -> Decision:
-    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-    return await read_json(ctx, request, Decision) if has_body else Decision()
 
 
 async def _item(ctx: WebContext, review_id: int) -> ReviewItem:

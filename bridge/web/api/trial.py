@@ -61,10 +61,10 @@ def trial_routes(ctx: WebContext) -> list[HTTPRouteHandler]:
         result = await ctx.accepting.accept(door.gateway, _asked(door.gateway, wanted), full=full, trial=True)
         if isinstance(result, Refusal):
             raise HTTPException(f"error_code {int(result.code)}: {result.message}", status_code=409)
+        ctx.accepted(door.gateway)
         await ctx.store.write(
             partial(_note, message_id=result.message_id, actor=operator.name, now=ctx.clock())
         )
-        ctx.accepted(door.gateway)
         return Tried(id_text(result.message_id))
 
     return [test_message]
